@@ -231,6 +231,8 @@ def _job_statements(args: AccessArgs) -> Any:
             _allow(
                 ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], serving
             ),
+            # Retraining is tried again while one of the stack's alarms stays in ALARM.
+            _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
             publish,
         ]
 

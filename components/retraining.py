@@ -1,7 +1,8 @@
-"""The triggers that start the training pipeline by themselves: alarms, by a rule, and a schedule as the backstop.
+"""The triggers that start the training pipeline by themselves: alarms, by a rule, and schedules.
 
-The schedule exists because an alarm that stays in ALARM starts nothing again. Many triggers at once train once, because
-the pipeline's first step refuses a start while another execution runs or within the cooldown.
+An alarm that stays in ALARM starts nothing again, so a schedule starts the pipeline to look whether one does. Many
+triggers at once train once, because the pipeline's first step skips a start while another execution runs or within the
+cooldown.
 """
 
 import json
@@ -26,10 +27,12 @@ class RetrainingArgs:
         dead_letter_arn: The queue for triggers that could not start it.
         rule_name: The name of the rule that alarms trigger.
         schedule_name: The backstop's name.
+        recheck_name: The name of the schedule that looks whether an alarm stays in ALARM.
         alarm_names: Alarms whose change to ALARM starts it.
         every: The backstop's interval; None creates no schedule.
-        enabled: Whether the schedule runs.
-        paused: Whether a person has paused it, so that neither alarms nor the schedule start it.
+        recheck: How often it looks whether an alarm stays in ALARM.
+        enabled: Whether the schedules run.
+        paused: Whether a person has paused it, so that neither alarms nor the schedules start it.
     """
 
     pipeline_name: str
@@ -38,8 +41,10 @@ class RetrainingArgs:
     dead_letter_arn: pulumi.Input[str]
     rule_name: str
     schedule_name: str
+    recheck_name: str
     alarm_names: Sequence[str] = field(default_factory=list)
     every: timedelta | None = None
+    recheck: timedelta = timedelta(days=1)
     enabled: bool = True
     paused: bool = False
 
@@ -47,7 +52,7 @@ class RetrainingArgs:
 class Retraining(pulumi.ComponentResource):
     """The triggers of a training pipeline.
 
-    Creates an EventRule with its EventTarget if alarms are named, and a Schedule if there is a backstop.
+    Creates an EventRule with its EventTarget and a Schedule if alarms are named, and a Schedule if there is a backstop.
     """
 
     def __init__(self, name: str, args: RetrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -74,17 +79,23 @@ class Retraining(pulumi.ComponentResource):
                 dead_letter_config={"arn": args.dead_letter_arn},
                 opts=child,
             )
+            again = _schedule(args, args.recheck_name, args.recheck, "recheck")
+            make_schedule(f"{name}-recheck", again, args.pipeline_arn, child)
         if args.every is not None:
-            schedule = ScheduleArgs(
-                schedule_name=args.schedule_name,
-                role_arn=args.role_arn,
-                dead_letter_arn=args.dead_letter_arn,
-                every=args.every,
-                enabled=args.enabled and not args.paused,
-                parameters={"Trigger": "schedule"},
-            )
-            make_schedule(f"{name}-backstop", schedule, args.pipeline_arn, child)
+            backstop = _schedule(args, args.schedule_name, args.every, "schedule")
+            make_schedule(f"{name}-backstop", backstop, args.pipeline_arn, child)
         self.register_outputs({})
+
+
+def _schedule(args: RetrainingArgs, name: str, every: timedelta, trigger: str) -> ScheduleArgs:
+    return ScheduleArgs(
+        schedule_name=name,
+        role_arn=args.role_arn,
+        dead_letter_arn=args.dead_letter_arn,
+        every=every,
+        enabled=args.enabled and not args.paused,
+        parameters={"Trigger": trigger},
+    )
 
 
 def _alarm_pattern(names: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from components.steps import (
     Value,
     equals,
     execution,
-    fail,
     join,
     json_get,
     output_uri,
@@ -42,8 +41,10 @@ _RUN_CHECKED = (
 )
 assert len(_RUN_CHECKED) <= 256, len(_RUN_CHECKED)
 
-#: The metadata of every model in the evaluation, in addition to the metrics of its gates: its origin.
-_IDENTITY = ("snapshot", "code", "parameters", "model", "as_of", "comparison")
+#: The metadata of every model in the evaluation, in addition to the metrics of its gates: its origin, and how it
+#: compares with the champion.
+_IDENTITY = ("snapshot", "dataset", "code", "parameters", "model", "as_of")
+_COMPARISON = ("champion", "verdict", "gain", "gain_lower", "gain_upper", "margin", "look", "comparison")
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def define_monitor_pipeline(args: WorkflowArgs) -> Definition:
 
 
 def define_training_pipeline(args: WorkflowArgs) -> Definition:
-    """Return the pipeline that trains a model: Ingest → Validate → Dataset → Train → Evaluate → Gate → Register.
+    """Return the pipeline that trains a model: Ingest → Needed → Validate → Dataset → Train → Evaluate → Register.
 
-    A model that does not pass the gate ends the execution with the reason. Where the use case has tables, Publish
-    updates the feature store meanwhile: the gate waits for it, so that no model is registered before its features can
-    be looked up.
+    Ingest decides whether the start is needed; if it is not, the execution succeeds without training. Every model that
+    was evaluated is registered, with the status and the reason that Evaluate gives it. Where the use case has tables,
+    Publish updates the feature store meanwhile: Register waits for it, so that no model is registered before its
+    features can be looked up.
     """
     ingest = _processing(
         args,
@@ -106,8 +108,10 @@ def define_training_pipeline(args: WorkflowArgs) -> Definition:
             *("--as-of", parameter("AsOf")),
             *("--trigger", parameter("Trigger")),
             *("--execution", execution("PipelineExecutionArn")),
+            *("--champion", parameter("Champion")),
         ],
-        outputs={"snapshot": _place(args, SNAPSHOTS, "raw")},
+        outputs={"start": _place(args, SNAPSHOTS, "start"), "snapshot": _place(args, SNAPSHOTS, "raw")},
+        property_files={"Start": ("start", "start.json")},
     )
     validate = _processing(
         args,
@@ -138,15 +142,14 @@ def define_training_pipeline(args: WorkflowArgs) -> Definition:
         args, "Publish", ["publish", "--snapshot"], inputs={"snapshot": output_uri("Validate", "accepted")}
     )
     publishing = [publish] if args.use_case.tables else []
-    gate = Condition(
-        "Gate",
-        [equals(_evaluation("gate.passed"), 1)],
-        then=[_register(args)],
-        otherwise=[fail("Refused", join(_evaluation("gate.failed"), on=" "))],
-        depends_on=tuple(step.name for step in publishing),
+    register = _register(args, tuple(step.name for step in publishing))
+    needed = Condition(
+        "Needed",
+        [equals(json_get("Ingest", "Start", "needed"), 1)],
+        then=[validate, dataset, *publishing, _train(args), evaluate, register],
     )
     parameters = [Parameter("AsOf", "now"), Parameter("Champion", "approved"), Parameter("Trigger", "manual")]
-    return Definition(parameters, [ingest, validate, dataset, *publishing, _train(args), evaluate, gate])
+    return Definition(parameters, [ingest, needed])
 
 
 def _place(args: WorkflowArgs, prefix: str, *below: str) -> Value:
@@ -278,9 +281,9 @@ def _judged(use_case: UseCase) -> list[str]:
     return list(dict.fromkeys([*(gate.metric for gate in use_case.gates), use_case.champion_metric]))
 
 
-def _register(args: WorkflowArgs) -> Step:
+def _register(args: WorkflowArgs, depends_on: tuple[str, ...]) -> Step:
     evaluation = join(output_uri("Evaluate", "evaluation"), "evaluation.json")
-    lineage = {name: _evaluation(f"metadata.{name}") for name in (*_IDENTITY, *_judged(args.use_case))}
+    lineage = {name: _evaluation(f"metadata.{name}") for name in (*_IDENTITY, *_COMPARISON, *_judged(args.use_case))}
     request = {
         "ModelPackageGroupName": args.model_package_group,
         "InferenceSpecification": {
@@ -306,4 +309,4 @@ def _register(args: WorkflowArgs) -> Step:
             "trigger": parameter("Trigger"),
         },
     }
-    return Step("Register", "RegisterModel", request)
+    return Step("Register", "RegisterModel", request, depends_on)

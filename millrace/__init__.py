@@ -3,18 +3,10 @@
 Importing it needs only pydantic: no AWS SDK, no Pulumi, no NumPy.
 """
 
-from millrace.declaration import (
-    Champion,
-    Expect,
-    FeatureTable,
-    Gate,
-    Monitoring,
-    Retraining,
-    Slice,
-    UseCase,
-)
+from millrace.declaration import FeatureTable, UseCase
 from millrace.environment import Environment
 from millrace.errors import DeclarationError, MillraceError
+from millrace.rules import Champion, Expect, Gate, Monitoring, Retraining, Slice
 
 __all__ = [
     "Champion",

@@ -1,4 +1,4 @@
-"""The declaration of a use case: target, features, gates, champion rule, monitoring and retraining.
+"""The declaration of a use case: target, feature tables, and the rules by which its models are trained and judged.
 
 Everything else is derived from it. Each default is what a careful team would choose, with the reason beside it.
 """
@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import keyword
-import math
 from collections.abc import Sequence
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from millrace.errors import InvalidValueError
-from millrace.metrics import CHAMPION_METRIC, METRICS, RANGES, Problem
+from millrace.fields import NOTHING, Column, Duration, Interval, Name, Parameter, Span, TableName
+from millrace.metrics import CHAMPION_METRIC, METRICS, Problem
 from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
 from millrace.part import Part
+from millrace.rules import Champion, Expect, Gate, Monitoring, Retraining, Slice
 
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
@@ -32,50 +33,6 @@ _KNOWN_AT = "known_at"
 
 #: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
 _MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500
-
-_NOTHING = timedelta(0)
-
-
-def _has_a_unit(given: Any) -> Any:
-    """Refuse a number, which would silently count as seconds; return any other value."""
-    try:
-        number = float(given)
-    except (TypeError, ValueError):
-        return given
-    raise InvalidValueError(
-        f"{given!r}", "has no unit", expected="a duration", fix=f"write timedelta(minutes={number:g})"
-    )
-
-
-def _whole_minutes(every: timedelta) -> timedelta:
-    if every < timedelta(minutes=1) or every % timedelta(minutes=1):
-        raise InvalidValueError(
-            f"{every}",
-            "is not a whole number of minutes",
-            expected="at least one minute, in whole minutes",
-            fix="round it",
-        )
-    return every
-
-
-def _is_plain(given: Any) -> bool | int | float | str:
-    if not isinstance(given, bool | int | float | str):
-        kind = type(given).__name__
-        raise InvalidValueError(
-            f"{given!r}", f"is a {kind}", expected="a truth value, a number or text", fix="split it or write it as text"
-        )
-    if isinstance(given, float) and not math.isfinite(given):
-        raise InvalidValueError(f"{given!r}", "is not finite", expected="a finite number", fix="change it")
-    return given
-
-
-Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=28)]
-# No underscore at its end: it becomes a hyphen in the feature group's name, which may not end with one.
-TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_+[a-z0-9]+)*$", max_length=20)]
-Duration = Annotated[timedelta, BeforeValidator(_has_a_unit)]
-Interval = Annotated[timedelta, BeforeValidator(_has_a_unit), AfterValidator(_whole_minutes)]
-Parameter = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:
@@ -95,7 +52,7 @@ class FeatureTable(Part):
     """The column that both the events and the table hold, e.g. `origin`."""
     event_time: Column = "event_time"
     """When a row was **known**, which may be later than the time it is about."""
-    max_age: Annotated[timedelta, Field(gt=_NOTHING), BeforeValidator(_has_a_unit)] | None = None
+    max_age: Span | None = None
     """A value older than this counts as missing, in training and serving alike."""
     columns: dict[Column, Literal["number", "text"]] = Field(min_length=1)
     """The feature columns and their types; adding one later is an update in place, removing one is refused."""
@@ -127,130 +84,6 @@ class FeatureTable(Part):
         return self
 
 
-class Gate(Part):
-    """A bound that a model must meet on rows it has not seen, or it is not registered."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def __init__(self, metric: str | None = None, /, **fields: Any) -> None:
-        super().__init__(**fields if metric is None else {"metric": metric, **fields})
-
-    @model_validator(mode="after")
-    def _has_one_bound_that_can_be(self) -> Gate:
-        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
-        if not bounds:
-            raise InvalidValueError(
-                "at_least and at_most",
-                "are both missing",
-                expected="one of the two",
-                fix="add the bound that a model must meet",
-            )
-        if len(bounds) == 2:
-            raise InvalidValueError(
-                f"at_least={self.at_least} and at_most={self.at_most}",
-                "are given together",
-                expected="one of the two",
-                fix="two bounds are two gates",
-            )
-        side = "at_most" if self.at_least is None else "at_least"
-        low, high = RANGES.get(self.metric, (None, None))
-        if (low is not None and bounds[0] < low) or (high is not None and bounds[0] > high):
-            expected = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-            raise InvalidValueError(
-                f"{side}={bounds[0]:g}",
-                f"is outside the range of {self.metric!r}",
-                expected=expected,
-                fix="change it",
-            )
-        return self
-
-
-class Slice(Part):
-    """A grouping whose groups are audited one by one; a gap above its bound fails the gate."""
-
-    column: Column
-    max_tpr_gap: float | None = Field(default=None, gt=0, le=1)
-    """Largest allowed difference of true positive rates between two groups; None only reports it."""
-    max_fpr_gap: float | None = Field(default=None, gt=0, le=1)
-    """Largest allowed difference of false positive rates between two groups; None only reports it."""
-    min_rows: int = Field(default=500, ge=30)
-    """Smaller groups are reported but not judged: their gap is mostly noise."""
-
-    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
-        super().__init__(**fields if column is None else {"column": column, **fields})
-
-
-class Champion(Part):
-    """The rule by which a challenger takes the champion's place, judged on the newest rows, which neither has seen."""
-
-    metric: str | None = None
-    """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
-    better_by: float = Field(default=5e-4, ge=0)
-    """A margin keeps two equal models from changing places on noise."""
-    judged_on: Duration = Field(default=timedelta(days=30), gt=_NOTHING)
-    """The newest span of data, kept out of the challenger's training."""
-
-
-class Expect(Part):
-    """A rule for one column of the events, of the labels or of a table; a batch that breaks it is quarantined."""
-
-    column: Column
-    table: TableName = "events"
-    at_least: float | None = None
-    at_most: float | None = None
-    one_of: tuple[str, ...] = ()
-    max_missing: float = Field(default=1.0, ge=0, le=1)
-    """Largest allowed share of missing values."""
-    max_bad: float = Field(default=0.0, ge=0, lt=1)
-    """Share of rows that may break the rule: they are set aside, one by one, and the batch goes on without them."""
-
-    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
-        super().__init__(**fields if column is None else {"column": column, **fields})
-
-    @model_validator(mode="after")
-    def _can_be_met_and_broken(self) -> Expect:
-        if self.at_least is None and self.at_most is None and not self.one_of and self.max_missing == 1:
-            raise InvalidValueError(
-                "the rule", "sets no limit", expected="at_least, at_most, one_of or max_missing below 1", fix="add one"
-            )
-        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise InvalidValueError(
-                f"at_least={self.at_least:g} and at_most={self.at_most:g}", "exclude every value", fix="change one"
-            )
-        return self
-
-
-class Monitoring(Part):
-    """The settings of the monitor, which runs once the model serves."""
-
-    # An alarm looks back at most seven days, and the heartbeat's covers two late runs.
-    every: Interval = Field(default=timedelta(days=1), le=timedelta(days=2, hours=19))
-    """How often the monitor runs."""
-    window: Duration = Field(default=timedelta(days=28), gt=_NOTHING)
-    """How far back it looks: whole weeks, or calendar columns drift by themselves."""
-    psi_alarm: float = Field(default=0.25, gt=0)
-    """Population stability index of a feature or of the score from which the drift alarm fires."""
-    informational: tuple[Column, ...] = ()
-    """Columns whose drift is reported but never alarms, such as seasons."""
-    calibration_alarm: float | None = Field(default=None, gt=0, le=1)
-    """Expected calibration error against arrived labels from which the calibration alarm fires."""
-    min_labels: int = Field(default=500, ge=50)
-    """With fewer labelled predictions, quality is not published: it would be noise."""
-
-
-class Retraining(Part):
-    """The triggers that start the training pipeline by themselves."""
-
-    on: tuple[Literal["drift", "calibration"], ...] = ()
-    """Alarms whose change to ALARM starts it."""
-    every: Interval | None = None
-    """The backstop: an alarm that never leaves ALARM starts nothing again."""
-    cooldown: Duration = Field(default=timedelta(days=1), ge=_NOTHING)
-    """Minimum data time between two automatic trainings: an alarm that comes and goes would train all day."""
-
-
 class UseCase(Part):
     """The declaration of one use case."""
 
@@ -259,7 +92,7 @@ class UseCase(Part):
     key: Column
     event_time: Column
     problem: Problem = Problem.BINARY
-    lead_time: Duration = Field(default=_NOTHING, ge=_NOTHING)
+    lead_time: Duration = Field(default=NOTHING, ge=NOTHING)
     """How long before `event_time` the prediction is made; features are taken as they were known then."""
     tables: tuple[FeatureTable, ...] = ()
     publish_every: Interval = timedelta(hours=1)
@@ -270,8 +103,10 @@ class UseCase(Part):
     only an empty text does. They apply to files, to what functions return and to requests."""
     trusted: tuple[Column, ...] = ()
     """Columns of the events that may predict the outcome by themselves; a person checked that none comes from it."""
-    history: Duration = Field(default=timedelta(days=365), gt=_NOTHING, le=timedelta(days=36_525))
+    history: Duration = Field(default=timedelta(days=365), gt=NOTHING, le=timedelta(days=36_525))
     """How far back training data reaches from the time the pipeline runs."""
+    windows: tuple[Span, ...] = (timedelta(days=90),)
+    """Trailing windows that compete with the whole history: after a change of the world, old rows mislead."""
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
     """The newest share of the training rows, by time, on which gates are measured before the final fit."""
     gates: tuple[Gate, ...] = ()

@@ -7,6 +7,7 @@ enters. Fields that a later version adds are ignored by an earlier reader.
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -79,6 +80,36 @@ class CalibrationBin(Document):
     observed: float
 
 
+# -- start.json --------------------------------------------------------------------------------------------------------
+
+
+class SkipCode(StrEnum):
+    """The reason why a start of the training pipeline trains nothing."""
+
+    RUNNING = "running"
+    NO_ALARM = "no_alarm"
+    BUDGET = "budget"
+    COOLDOWN = "cooldown"
+    TOO_FEW_LABELS = "too_few_labels"
+
+
+class Start(Document):
+    """The decision whether an execution of the training pipeline trains; the pipeline reads `needed`.
+
+    Attributes:
+        needed: 1 or 0: a pipeline's condition compares numbers.
+        trigger: What started the execution.
+        code: Why it trains nothing; None where it trains.
+        reason: The same for people; empty where it trains.
+    """
+
+    version: Literal[1] = 1
+    needed: int
+    trigger: str
+    code: SkipCode | None = None
+    reason: str = ""
+
+
 # -- evaluation.json ---------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +132,17 @@ class Approval(Document):
     description: str
 
 
+class Verdict(StrEnum):
+    """The outcome of a comparison of a challenger with the champion."""
+
+    BETTER = "better"
+    """Better beyond doubt, and by at least the margin."""
+    BEATEN = "beaten"
+    """Beyond doubt not better by the margin."""
+    UNDECIDED = "undecided"
+    """The rows at hand do not tell."""
+
+
 class Comparison(Document):
     """Champion and challenger on the same rows.
 
@@ -108,17 +150,33 @@ class Comparison(Document):
         package: The champion's ARN; empty where there is none.
         text: Which rows were compared and how both did, for people.
         rows: How many rows were compared.
+        metric: The metric that decides.
         champion: The champion's metric.
         challenger: The challenger's metric.
-        is_better: Whether the challenger is better; None where they could not be compared.
+        verdict: The outcome; None without a champion.
+        gain: How much less the challenger loses: its loss is the metric, or 1 - metric where higher is better.
+        lower: The lower end of the gain's interval; None where there is no interval.
+        upper: The upper end of the gain's interval.
+        margin: The gain that is needed.
+        look: Which challenger of this champion it is, from 1.
+        level: The level of this look, of which the interval is made.
+        blocks: How many blocks of time the rows come from.
     """
 
     package: str = ""
     text: str = ""
     rows: int = 0
+    metric: str = ""
     champion: float | None = None
     challenger: float | None = None
-    is_better: bool | None = None
+    verdict: Verdict | None = None
+    gain: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    margin: float | None = None
+    look: int | None = None
+    level: float | None = None
+    blocks: int | None = None
 
 
 class Rates(Document):

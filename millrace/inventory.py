@@ -106,11 +106,15 @@ def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
         FEATURES: use_case.publish_every if use_case.tables else None,
         TRAINING: use_case.retraining.every,
     }
-    return [
+    found = [
         ScheduledPipeline(kind, names.schedule(kind), every, PAUSES[kind])
         for kind, every in intervals.items()
         if every is not None
     ]
+    if use_case.retraining.on:
+        again = use_case.retraining.recheck
+        found.append(ScheduledPipeline(TRAINING, names.retraining_recheck, again, PAUSES[TRAINING]))
+    return found
 
 
 def list_rules(use_case: UseCase, names: Names) -> list[str]:

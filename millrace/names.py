@@ -40,7 +40,7 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
 #: The kinds of pipeline of a stack, from which `Names.pipeline` makes names.
 TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
 
-#: The triggers that can be paused, by the kind of their pipeline; `retraining` is both the alarms and the backstop.
+#: The triggers that can be paused, by the kind of their pipeline; `retraining` is the rule of alarms and all schedules.
 RETRAINING = "retraining"
 PAUSES = {TRAINING: RETRAINING, MONITOR: MONITOR, FEATURES: FEATURES}
 PAUSABLE = tuple(PAUSES.values())
@@ -142,6 +142,12 @@ class Names:
         return self.retraining_backstop if kind == TRAINING else self.pipeline(kind)
 
     @property
+    def schedules(self) -> dict[str, str]:
+        """Every schedule that a stack may have, by name, with the kind of the pipeline that it starts."""
+        kinds = {self.schedule(kind): kind for kind in (MONITOR, FEATURES, TRAINING)}
+        return {**kinds, self.retraining_recheck: TRAINING}
+
+    @property
     def retraining_rule(self) -> str:
         """The rule that starts the training pipeline when an alarm fires."""
         return f"{self.training_pipeline}-on-alarm"
@@ -150,6 +156,11 @@ class Names:
     def retraining_backstop(self) -> str:
         """The schedule that starts the training pipeline when no alarm does."""
         return f"{self.training_pipeline}-backstop"
+
+    @property
+    def retraining_recheck(self) -> str:
+        """The schedule that starts the training pipeline again while one of its alarms stays in ALARM."""
+        return f"{self.training_pipeline}-recheck"
 
     @property
     def dead_letters(self) -> str:

@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.step == "ingest":
         from training.data import ingest
 
-        ingest.run_ingest(job, options.as_of, options.trigger, options.execution)
+        ingest.run_ingest(job, options.as_of, options.trigger, options.execution, options.champion)
     elif options.step == "validate":
         from training.data import validate
 
@@ -106,9 +106,10 @@ def _parser() -> argparse.ArgumentParser:
             "--champion", default="approved", help="package ARN; 'approved' (default): the newest one; 'none'"
         )
 
-    ingest = as_of("ingest", "take a snapshot of events, labels and tables")
-    ingest.add_argument("--trigger", default="manual", help="what started the pipeline; 'manual' passes the guard")
-    ingest.add_argument("--execution", default="", help="ARN of the pipeline's execution, for the guard")
+    ingest = as_of("ingest", "decide whether to train; take a snapshot of events, labels and tables")
+    ingest.add_argument("--trigger", default="manual", help="what started the pipeline; 'manual' always trains")
+    ingest.add_argument("--execution", default="", help="ARN of the pipeline's execution")
+    champion(ingest)
     step("validate", "check the snapshot; set bad rows aside or refuse it")
     champion(step("dataset", "join and split: the training set"))
     step("train", "fit the model")

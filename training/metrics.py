@@ -6,11 +6,12 @@ They use NumPy alone: a monitor of a few thousand rows should not wait for large
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from millrace.metrics import Problem
+from millrace.metrics import METRICS, Problem, get_direction
 from training.columns import Array, is_missing
 
 #: Bins of equal mass in the expected calibration error.
@@ -30,25 +31,43 @@ def compute_metrics(problem: Problem, y: Array, p: Array) -> dict[str, float]:
     Returns:
         Metric → value, by the names in :data:`millrace.metrics.METRICS`.
     """
-    if problem is Problem.BINARY:
-        found = {
-            "roc_auc": roc_auc(y, p),
-            "average_precision": average_precision(y, p),
-            "brier": brier(y, p),
-            "brier_skill": brier_skill(y, p),
-            "ece": ece(y, p),
-            "log_loss": log_loss(y, p),
-        }
-    else:
-        error = np.asarray(p, float) - y
-        spread = float(np.sum((y - np.mean(y)) ** 2))
-        found = {
-            "mae": float(np.mean(np.abs(error))),
-            "rmse": math.sqrt(float(np.mean(error**2))),
-            "r2": 1.0 - float(np.sum(error**2)) / spread if spread else math.nan,
-            "bias": abs(float(np.mean(error))),
-        }
+    found = {name: compute_metric(problem, name, y, p) for name in METRICS[problem]}
     return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def compute_metric(problem: Problem, name: str, y: Array, p: Array) -> float:
+    """Return one metric; NaN where it is undefined on these rows.
+
+    Args:
+        problem: The problem type.
+        name: The metric's name in :data:`millrace.metrics.METRICS`.
+        y: The outcomes, one per row, as in :func:`compute_metrics`.
+        p: The predictions, one per row.
+    """
+    return _FORMULAS[problem][name](y, p)
+
+
+def compute_loss(problem: Problem, name: str, y: Array, p: Array) -> float:
+    """Return a metric as a loss: itself, or 1 - metric where higher values are better; NaN where it is undefined.
+
+    Args:
+        problem: The problem type.
+        name: The metric's name in :data:`millrace.metrics.METRICS`.
+        y: The outcomes, one per row, as in :func:`compute_metrics`.
+        p: The predictions, one per row.
+    """
+    return convert_to_loss(problem, name, compute_metric(problem, name, y, p))
+
+
+def convert_to_loss(problem: Problem, name: str, value: float) -> float:
+    """Return a metric's value as a loss, as :func:`compute_loss` does.
+
+    Args:
+        problem: The problem type.
+        name: The metric's name in :data:`millrace.metrics.METRICS`.
+        value: Its value.
+    """
+    return 1.0 - value if get_direction(problem, name) == "higher" else value
 
 
 def roc_auc(y: Array, p: Array) -> float:
@@ -95,8 +114,39 @@ def brier_skill(y: Array, p: Array) -> float:
 
 def log_loss(y: Array, p: Array) -> float:
     """Return the mean negative log-likelihood in nats."""
+    return float(np.mean(compute_log_losses(y, p)))
+
+
+def compute_log_losses(y: Array, p: Array) -> Array:
+    """Return the negative log-likelihood of each row in nats.
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        p: The probabilities, one per row.
+    """
     q = np.clip(np.asarray(p, float), EPSILON, 1.0 - EPSILON)
-    return float(-np.mean(y * np.log(q) + (1.0 - y) * np.log1p(-q)))
+    return np.asarray(-(y * np.log(q) + (1.0 - y) * np.log1p(-q)))
+
+
+def mae(y: Array, p: Array) -> float:
+    """Return the mean absolute error."""
+    return float(np.mean(np.abs(np.asarray(p, float) - y)))
+
+
+def rmse(y: Array, p: Array) -> float:
+    """Return the root of the mean squared error."""
+    return math.sqrt(brier(y, p))
+
+
+def r2(y: Array, p: Array) -> float:
+    """Return the share of the target's variance that is explained; NaN where the target does not vary."""
+    spread = float(np.sum((y - np.mean(y)) ** 2))
+    return 1.0 - float(np.sum((np.asarray(p, float) - y) ** 2)) / spread if spread else math.nan
+
+
+def bias(y: Array, p: Array) -> float:
+    """Return the absolute mean error."""
+    return abs(float(np.mean(np.asarray(p, float) - y)))
 
 
 def compute_calibration_bins(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
@@ -121,6 +171,19 @@ def ece(y: Array, p: Array, bins: int = BINS) -> float:
     """Return the expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
     table = compute_calibration_bins(y, p, bins)
     return sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / len(y)
+
+
+_FORMULAS: dict[Problem, dict[str, Callable[[Array, Array], float]]] = {
+    Problem.BINARY: {
+        "roc_auc": roc_auc,
+        "average_precision": average_precision,
+        "brier": brier,
+        "brier_skill": brier_skill,
+        "ece": ece,
+        "log_loss": log_loss,
+    },
+    Problem.REGRESSION: {"mae": mae, "rmse": rmse, "r2": r2, "bias": bias},
+}
 
 
 def compute_rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:

@@ -16,7 +16,7 @@ from typing import Any
 from cli.console.output import format_time
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
-from millrace.names import FEATURES, MONITOR, PAUSES, RETRAINING, TRAINING
+from millrace.names import PAUSES, RETRAINING
 from queries.pauses import Pause, UnreadablePauseError, find_pause
 
 ENABLED, DISABLED = "ENABLED", "DISABLED"
@@ -115,8 +115,7 @@ def list_triggers(target: Target) -> Iterator[Trigger]:
     """
     names = target.names
     scheduler, events = target.client("scheduler"), target.client("events")
-    for kind in (MONITOR, FEATURES, TRAINING):
-        name = names.schedule(kind)
+    for name, kind in names.schedules.items():
         try:
             yield Trigger(PAUSES[kind], "schedule", name, scheduler.get_schedule(Name=name)["State"])
         except scheduler.exceptions.ResourceNotFoundException:

@@ -206,7 +206,7 @@ def _gaps(audited: Mapping[str, Any]) -> list[Document]:
 
 
 def _outcome(run: Mapping[str, Any]) -> str:
-    return "refused" if run["step"] == attention.REFUSED else str(run["status"]).lower()
+    return "skipped" if run["skipped"] else str(run["status"]).lower()
 
 
 def _format_sum(hours: list[Document], key: str) -> str:

@@ -15,18 +15,14 @@ from cli.commands.options import check_time, with_target
 from cli.console.errors import CliError
 from cli.console.output import json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
-from cli.stack.deployable import render_arguments, render_logs_command
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.documents import Evaluation
-from millrace.metrics import get_direction
-from queries.documents import find_document
-from queries.packages import APPROVED, PENDING, parse_version
+from queries.packages import APPROVED, PENDING
 from queries.pipelines import EXECUTING
 
 #: The exit code where everything worked but the challenger is not good enough.
 REFUSED = 4
-#: The step that ends the pipeline where the gate refuses the model, and the step that measures the model.
-_REFUSAL, _EVALUATION = "Refused", "Evaluate"
 #: Values of the parameter Champion other than an ARN.
 _LOOK_UP, _NONE = "approved", "none"
 
@@ -111,15 +107,8 @@ def _set_outcome(target: Target, outcome: Outcome, stage: Stage) -> None:
     Raises:
         CliError: A step failed or no model was registered, so that nothing is known of the challenger.
     """
-    outcome.package = model_packages.find_registered_by(target, outcome.execution)
-    outcome.evaluation = _evaluation(target, outcome)
-    refusal = next((step for step in outcome.steps if step.name == _REFUSAL and step.status == "Failed"), None)
-    if refusal:
-        failed = outcome.evaluation.gate.failed if outcome.evaluation else ""
-        outcome.outcome, outcome.reason = "refused", failed or refusal.reason
-        stage.result = "trained, and refused by its gates"
-        return
     pipelines.require_success(target, outcome.execution, outcome.status)
+    outcome.package = model_packages.find_registered_by(target, outcome.execution)
     if outcome.package is None:
         raise CliError(
             outcome.execution,
@@ -130,30 +119,16 @@ def _set_outcome(target: Target, outcome: Outcome, stage: Stage) -> None:
             ),
             fix=f"see `millrace status {render_arguments(target)}`",
         )
+    outcome.evaluation = model_packages.find_evaluation(target, outcome.package)
     taken = outcome.package.approval in (APPROVED, PENDING)
     outcome.outcome, outcome.reason = ("registered" if taken else "refused"), outcome.package.description
     stage.result = f"version {outcome.package.version} registered, {outcome.package.approval}"
 
 
-def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
-    """Return the challenger's evaluation, whether it was registered or not; None where none exists."""
-    if outcome.package:
-        return model_packages.find_evaluation(target, outcome.package)
-    step = next((step for step in outcome.steps if step.name == _EVALUATION and step.status == "Succeeded"), None)
-    job = pipelines.find_job(target.sagemaker, step) if step else None
-    if job is None:
-        return None
-    described = target.sagemaker.describe_processing_job(ProcessingJobName=job[1])
-    outputs = {each["OutputName"]: each["S3Output"]["S3Uri"] for each in described["ProcessingOutputConfig"]["Outputs"]}
-    if "evaluation" not in outputs:
-        return None
-    return find_document(target.client("s3"), f"{outputs['evaluation']}/evaluation.json", Evaluation)
-
-
 def _gates(target: Target, outcome: Outcome) -> list[GateResult]:
     if outcome.package:
         return gates.check_gates(target.use_case, outcome.package)
-    return gates.check_gates_of_metrics(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})
+    return gates.check_gates_of_metrics(target.use_case, {})
 
 
 def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
@@ -175,41 +150,22 @@ def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
 
 def _show(target: Target, outcome: Outcome) -> None:
     package = outcome.package
-    if outcome.outcome == "started":
+    if package is None:
         say(f"started {outcome.execution}")
-    elif package is None:
-        say(f"refused: the challenger does not meet its gates and is not registered: {outcome.reason}")
     elif outcome.outcome == "refused":
-        say(f"refused: version {package.version} is registered as {package.approval}: {_compared(target, outcome)}")
+        say(f"refused: version {package.version} is registered as {package.approval}: {outcome.reason}")
     else:
-        say(f"registered version {package.version}, {package.approval}: {_compared(target, outcome)}")
+        say(f"registered version {package.version}, {package.approval}: {outcome.reason}")
     print_table(gates.format_gates(_gates(target, outcome)))
     for line in _list_next_steps(target, outcome):
         say(f"next: {line}")
 
 
-def _compared(target: Target, outcome: Outcome) -> str:
-    """Return a sentence that compares the challenger with its champion."""
-    found = outcome.evaluation.champion if outcome.evaluation else None
-    if found is None or found.challenger is None or found.champion is None or not found.package:
-        return outcome.reason
-    mine, theirs = found.challenger, found.champion
-    metric, version = target.use_case.champion_metric, parse_version(found.package)
-    needed = target.use_case.champion.better_by
-    gain = mine - theirs if get_direction(target.use_case.problem, metric) == "higher" else theirs - mine
-    return (
-        f"{'better' if gain >= 0 else 'worse'} than champion version {version} by {abs(gain):.5f} ({metric} "
-        f"{mine:.5f} against {theirs:.5f} on {found.rows} rows, needed {needed:g})"
-    )
-
-
 def _list_next_steps(target: Target, outcome: Outcome) -> list[str]:
     name = render_arguments(target)
     package = outcome.package
-    if outcome.outcome == "started":
-        return [f"millrace status {name}"]
     if package is None:
-        return [render_logs_command(target, f"{target.names.training_pipeline}/{_EVALUATION}")]
+        return [f"millrace status {name}"]
     if package.approval == PENDING:
         return [f"millrace approve {name} {package.version}"]
     if package.approval == APPROVED:

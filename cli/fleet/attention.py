@@ -12,8 +12,6 @@ from cli.stack.deployable import render_environment_option
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 from queries.pipelines import FAILED, RUNNING
 
-#: The step with which the training pipeline fails when it refuses a challenger.
-REFUSED = "Refused"
 #: Statuses of an endpoint that is in service or being changed.
 _GOOD = ("InService", "Creating", "Updating", "RollingBack", "SystemUpdating")
 
@@ -192,8 +190,7 @@ def _list_model_items(document: Document) -> Iterator[_Item]:
 
 def _list_run_items(document: Document) -> Iterator[_Item]:
     for kind, run in document["last"].items():
-        # A refused challenger is a regular result; the pipeline reports it by failing.
-        if run and run["status"] == FAILED and run["step"] != REFUSED:
+        if run and run["status"] == FAILED:
             reason = shorten(run["reason"]) or "without a reason"
             found = make_finding(Code.RUN_FAILED, pipeline=kind, reason=reason)
             yield found, build_logs_command(document, f"{document['stack']}-{kind}/")

@@ -26,7 +26,7 @@ from cli.fleet.document import (
 )
 from cli.fleet.findings import Code, make_finding
 from cli.stack.target import Target
-from millrace.inventory import PIPELINE_KINDS
+from millrace.inventory import PIPELINE_KINDS, list_schedules
 from millrace.names import VARIANT
 from queries.client import is_not_found
 from queries.packages import APPROVED
@@ -56,9 +56,7 @@ def add_details(target: Target, row: StackDocument) -> DeepDocument:
     unknown: dict[str, str] = row["unknown"]
     questions = {
         "data_time": lambda: _find_data_time(target),
-        "executions": lambda: {
-            kind: runs.list_runs(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
-        },
+        "executions": lambda: {kind: runs.list_runs(target, target.names, kind, EXECUTIONS) for kind in PIPELINE_KINDS},
         "figures": lambda: find_newest_figures(target),
         "traffic": lambda: _find_traffic(target),
         "registry": lambda: list_package_history(target, PACKAGES),
@@ -227,15 +225,17 @@ def _find_traffic(target: Target) -> Document:
 def _find_schedules(target: Target, following: Mapping[str, NextRun]) -> list[ScheduleState]:
     """Return each existing schedule, with the declared expression if it differs."""
     scheduler, found = target.client("scheduler"), list[ScheduleState]()
-    for kind in PIPELINE_KINDS:
-        name = target.names.schedule(kind)
+    intervals = {each.name: each.every for each in list_schedules(target.use_case, target.names)}
+    for name, kind in target.names.schedules.items():
         try:
             schedule = scheduler.get_schedule(Name=name)
         except ClientError as error:
             if is_not_found(error):
                 continue
             raise
-        expected = _render_rate(following[kind]["every_seconds"])
+        every = intervals.get(name)
+        expected = _render_rate(every) if every else None
+        is_next = every is not None and every.total_seconds() == following[kind]["every_seconds"]
         found.append(
             {
                 "pipeline": kind,
@@ -243,17 +243,15 @@ def _find_schedules(target: Target, following: Mapping[str, NextRun]) -> list[Sc
                 "state": schedule["State"],
                 "expression": schedule["ScheduleExpression"],
                 "expected": expected if expected != schedule["ScheduleExpression"] else None,
-                "next": following[kind]["at"],
+                "next": following[kind]["at"] if is_next else None,
             }
         )
     return found
 
 
-def _render_rate(seconds: float | None) -> str | None:
+def _render_rate(every: timedelta) -> str | None:
     """Return an interval as a rate expression of EventBridge."""
-    if seconds is None:
-        return None
-    minutes = round(seconds / 60)
+    minutes = round(every.total_seconds() / 60)
     for unit, length in (("day", 1440), ("hour", 60), ("minute", 1)):
         if minutes % length == 0:
             number = minutes // length

@@ -100,12 +100,13 @@ class PendingPackage(TypedDict):
 
 
 class RunPart(TypedDict):
-    """An execution of a pipeline; ``step`` is the one that failed."""
+    """An execution of a pipeline; ``step`` is the one that failed, and ``reason`` why it failed or was skipped."""
 
     execution: str
     status: str
     started: datetime
     step: str | None
+    skipped: bool
     reason: str
 
 

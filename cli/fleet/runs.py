@@ -7,41 +7,57 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli.fleet.account_lists import Listed
 from cli.fleet.accounts import Account, try_query
 from cli.fleet.document import NextRun, RunPart, name_runs
 from cli.stack.target import Target
+from millrace.documents import Start
 from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
-from millrace.names import Names
-from queries.pipelines import FAILED, list_executions, list_steps
+from millrace.names import SNAPSHOTS, TRAINING, Names
+from queries.documents import find_document
+from queries.pipelines import FAILED, SUCCEEDED, list_executions, list_steps
 
 
-def list_runs(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
+def list_runs(target: Target, names: Names, kind: str, count: int) -> list[RunPart]:
     """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist.
 
     Args:
-        sagemaker: The SageMaker client.
-        pipeline: The pipeline's name.
+        target: The stack, with the clients of its account.
+        names: The names of the stack's resources.
+        kind: The kind of pipeline, of `PIPELINE_KINDS`.
         count: Maximum number of executions.
     """
-    return [_describe_run(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
+    found = list_executions(target.sagemaker, names.pipeline(kind), count) or ()
+    return [_describe_run(target, names, kind, each) for each in found]
 
 
-def _describe_run(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
-    """Return the document of one execution, including the step that failed."""
+def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str, Any]) -> RunPart:
+    """Return the document of one execution: which step failed, or why it was skipped."""
     document: RunPart = {
         "execution": summary["PipelineExecutionArn"],
         "status": summary["PipelineExecutionStatus"],
         "started": summary["StartTime"],
         "step": None,
+        "skipped": False,
         "reason": summary.get("PipelineExecutionFailureReason", ""),
     }
     if document["status"] == FAILED:
         # The execution reports only that a step failed; the reason is in the step.
-        steps = [step for step in list_steps(sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
+        steps = [step for step in list_steps(target.sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
         if steps:
             document["step"] = steps[0]["StepName"]
             document["reason"] = steps[0].get("FailureReason") or document["reason"]
+    if document["status"] == SUCCEEDED and kind == TRAINING:
+        execution = document["execution"].rpartition("/")[2]
+        try:
+            start = find_document(target.client("s3"), names.uri(SNAPSHOTS, execution, "start", "start.json"), Start)
+        except ClientError as error:
+            document["reason"] = f"whether it trained is unknown: {error}"
+            return document
+        if start and not start.needed:
+            document["skipped"], document["reason"] = True, start.reason
     return document
 
 
@@ -57,7 +73,7 @@ def find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[s
     found: dict[str, RunPart | None] = {}
     for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
-        runs = try_query(partial(list_runs, target.sagemaker, name, 1), unknown, name_runs(kind)) if there else []
+        runs = try_query(partial(list_runs, target, names, kind, 1), unknown, name_runs(kind)) if there else []
         found[kind] = runs[0] if runs else None
     return found
 
@@ -65,21 +81,23 @@ def find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[s
 def find_next_runs(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
     """Return when a schedule starts each pipeline next, with its state (None if no schedule exists) and interval.
 
+    Where several schedules start a pipeline, it is the one that starts it first.
+
     Args:
         target: The stack.
         names: The names of the stack's resources.
         account: The account, whose clock may run faster than real time.
         schedules: The account's schedules by name.
     """
-    intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
-    found: dict[str, NextRun] = {}
-    for kind in PIPELINE_KINDS:
-        every, schedule = intervals.get(kind), schedules.get(names.schedule(kind))
-        state = schedule["State"] if schedule else None
-        at = None
-        if schedule and state == "ENABLED" and every is not None and account.scale:
-            at = compute_next_run(schedule["LastModificationDate"], every.total_seconds() / account.scale)
-        found[kind] = {"at": at, "state": state, "every_seconds": every.total_seconds() if every else None}
+    found: dict[str, NextRun] = {kind: {"at": None, "state": None, "every_seconds": None} for kind in PIPELINE_KINDS}
+    for declared in list_schedules(target.use_case, names):
+        schedule, seconds = schedules.get(declared.name), declared.every.total_seconds()
+        state, at = (schedule["State"] if schedule else None), None
+        if schedule and state == "ENABLED" and account.scale:
+            at = compute_next_run(schedule["LastModificationDate"], seconds / account.scale)
+        known = found[declared.kind]
+        if known["every_seconds"] is None or (at is not None and (known["at"] is None or at < known["at"])):
+            found[declared.kind] = {"at": at, "state": state, "every_seconds": seconds}
     return found
 
 

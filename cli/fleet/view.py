@@ -247,10 +247,9 @@ def _training(row: StackDocument) -> tuple[str, str]:
     run = row["last"]["training"]
     if run is None:
         return "never", ""
-    refused = run["step"] == attention.REFUSED
     words = {"Executing": "running", "Succeeded": "succeeded"}
-    text = "refused" if refused else words.get(run["status"], run["status"].lower())
-    return f"{text}, {format_age(run['started'])} ago", _BAD if run["status"] == "Failed" and not refused else ""
+    text = "skipped" if run["skipped"] else words.get(run["status"], run["status"].lower())
+    return f"{text}, {format_age(run['started'])} ago", _BAD if run["status"] == "Failed" else ""
 
 
 def _next(row: StackDocument) -> str:
@@ -297,7 +296,10 @@ def _print_stack_lines(found: DeepDocument) -> None:
     _say_alarms(found)
     say("executions")
     ran = [(kind, run) for kind, runs in (found["executions"] or {}).items() for run in runs]
-    print_table((kind, run["status"], format_time(run["started"]), _explain_failure(run)) for kind, run in ran)
+    print_table(
+        (kind, "Skipped" if run["skipped"] else run["status"], format_time(run["started"]), _explain_run(run))
+        for kind, run in ran
+    )
     _say_schedules(found)
     _say_registry(found)
     if letters := found["dead_letters"]:
@@ -434,6 +436,6 @@ def _name_emptiness(found: DeepDocument, fact: str) -> str:
     return "unknown" if fact in found["unknown"] else "none"
 
 
-def _explain_failure(run: RunPart) -> str:
+def _explain_run(run: RunPart) -> str:
     said = attention.shorten(str(run["reason"]))
     return f"{run['step']}: {said}" if run["step"] else said

@@ -22,7 +22,7 @@ from cli.stack.target import Target
 from millrace.documents import Evaluation, MonitorReport
 from millrace.errors import DataError
 from millrace.inventory import ALARM_KINDS
-from millrace.names import MONITOR_REPORTS
+from millrace.names import MONITOR, MONITOR_REPORTS, TRAINING
 from queries.client import is_not_found
 from queries.documents import find_document
 
@@ -167,7 +167,7 @@ def _calibration(
 def _read_monitor_reports(target: Target, missing: dict[str, str]) -> list[Document]:
     """Return the reports of the newest successful runs of the monitor, oldest first."""
     s3 = target.client("s3")
-    runs = list_runs(target.sagemaker, target.names.monitor_pipeline, RUNS)
+    runs = list_runs(target, target.names, MONITOR, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
     keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
     found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
@@ -265,7 +265,7 @@ def _trainings(target: Target, packages: list[Package]) -> list[Document]:
             "trigger": package.metadata.get("trigger") if package else None,
             "as_of": package.metadata.get("as_of") if package else None,
         }
-        for run in list_runs(target.sagemaker, target.names.training_pipeline, RUNS)
+        for run in list_runs(target, target.names, TRAINING, RUNS)
     ]
 
 

@@ -124,7 +124,7 @@ def run_trial(folder: Path, plan: Plan) -> Trial:
         if refusals or leaks:
             return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints)
         rows = join_labelled_events(case, accepted)
-        fold = assign_folds(case, rows[case.event_time], as_of, None)
+        fold = assign_folds(case, rows[case.event_time], None)
 
         def part(which: str) -> tuple[dict[str, Any], Any]:
             chosen = {name: values[fold == which] for name, values in rows.items() if name != FOLD}

@@ -9,7 +9,7 @@ from millrace import Environment, UseCase
 from millrace.part import Part
 
 #: The modules that a part may be imported from.
-MODULES = ("millrace", "millrace.declaration", "millrace.environment", "millrace.rollout")
+MODULES = ("millrace", "millrace.declaration", "millrace.environment", "millrace.rollout", "millrace.rules")
 
 
 def list_parts() -> dict[str, type[Part]]:

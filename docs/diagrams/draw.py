@@ -161,7 +161,7 @@ def loop() -> Drawing:
     d.area(16, 16, 828, 112, "training pipeline")
     names = [
         ("Ingest", "snapshot, hashed"), ("Validate", "or quarantine"), ("Dataset", "joined by time"),
-        ("Train", "one job"), ("Evaluate", "on unseen rows"), ("Gate", "or refused"),
+        ("Train", "one job"), ("Evaluate", "on unseen rows"), ("Register", "with its verdict"),
     ]  # fmt: skip
     steps = [d.box(30 + 136 * place, 50, 120, 56, *lines) for place, lines in enumerate(names)]
     for one, other in pairwise(steps):

@@ -5,7 +5,7 @@ Cancelled and diverted flights count as late: dropping them would select on the 
 
 from datetime import timedelta
 
-from millrace import Champion, Expect, FeatureTable, Gate, Monitoring, Retraining, Slice, UseCase
+from millrace import Expect, FeatureTable, Gate, Monitoring, Retraining, Slice, UseCase
 
 TRAFFIC = {"delay_mean": "number", "waiting": "number", "waiting_minutes": "number"}
 
@@ -42,7 +42,6 @@ USE_CASE = UseCase(
     # At .30 about a quarter of the flights count as late, which is the base rate.
     threshold=0.30,
     slices=[Slice("carrier_size", max_tpr_gap=0.20, max_fpr_gap=0.15), Slice("origin"), Slice("distance_band")],
-    champion=Champion(better_by=5e-4, judged_on=timedelta(days=30)),
     monitoring=Monitoring(
         window=timedelta(days=28),
         # With fewer labels the expected calibration error of a perfect model comes near the alarm.

@@ -147,7 +147,8 @@ class Cloud:
             Name=f"{stack}-training-on-alarm", EventPattern='{"source": ["aws.cloudwatch"]}', State="ENABLED"
         )
         there = {each["Name"] for each in self.scheduler.list_schedules()["Schedules"]}
-        for name, days in ((f"{stack}-monitor", 1), (f"{stack}-training-backstop", 7)):
+        for short, days in (("monitor", 1), ("training-backstop", 7), ("training-recheck", 1)):
+            name = f"{stack}-{short}"
             if name in there:
                 continue
             kind = "monitor" if name.endswith("monitor") else "training"

@@ -209,6 +209,7 @@ def test_an_interrupted_first_deployment_is_not_a_destroyed_stack(cloud: Cloud) 
         ("rule", "training-on-alarm"),
         ("schedule", "monitor"),
         ("schedule", "training-backstop"),
+        ("schedule", "training-recheck"),
     ],
 )
 def test_deleted_alarms_rules_and_schedules_are_named(cloud: Cloud, kind: str, name: str) -> None:

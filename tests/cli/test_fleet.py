@@ -21,8 +21,10 @@ from typing import Any
 
 import pytest
 
+from millrace.documents import SkipCode, Start
+from millrace.names import Names
 from tests.local.hosted import IMAGE, eventually
-from tests.local.pipelines import create, fail, process, start, wait_for_execution
+from tests.local.pipelines import create, process, start, wait_for_execution
 
 from .conftest import Millrace
 from .many import ALARMS, Checkout, Cloud
@@ -108,9 +110,10 @@ def test_action_items_are_shown_with_the_next_command(fleet: Checkout, cloud: Cl
     )  # fmt: skip
     cloud.sagemaker.delete_pipeline(PipelineName="uc05-local-training")
     create(cloud.sagemaker, "uc05-local-training", process("Ingest", "sys.exit('no data')"))
-    create_refusing_pipeline(cloud, "uc06-local")
     for stack in ("uc05-local", "uc06-local"):
-        wait_for_execution(cloud.sagemaker, start(cloud.sagemaker, f"{stack}-training"))
+        execution = start(cloud.sagemaker, f"{stack}-training")
+        wait_for_execution(cloud.sagemaker, execution)
+    skip_execution(cloud, "uc06", execution)
     found = fleet.json("status", "--fail-on", "attention", code=1)
     needs = {(each["stack"], each["command"]) for each in found["attention"]}
     assert needs == {
@@ -123,26 +126,24 @@ def test_action_items_are_shown_with_the_next_command(fleet: Checkout, cloud: Cl
     row = index_by_stack(found)
     assert row["uc04-local"]["paused"] == {"since": "2030-01-01T00:00:00Z", "by": "ada", "reason": "an audit"}
     assert row["uc05-local"]["last"]["training"]["step"] == "Ingest"
-    # Refusing a worse challenger is the purpose of the pipeline.
-    assert row["uc06-local"]["last"]["training"]["status"] == "Failed"
-    assert "not registered: ece is 0.2" in row["uc06-local"]["last"]["training"]["reason"]
+    # A start that is not needed is no failure.
+    skipped = row["uc06-local"]["last"]["training"]
+    assert (skipped["status"], skipped["skipped"], skipped["step"]) == ("Succeeded", True, None)
+    assert skipped["reason"] == "none of the alarms that retrain is in ALARM: uc06-local-drift"
     text = fleet("status").stdout
     assert "! uc01-local: alarm uc01-local-calibration: ece of uc01-local is too high → millrace retrain uc01" in text
-    assert "refused, " in next(line for line in text.splitlines() if line.startswith("uc06 "))
+    assert "skipped, " in next(line for line in text.splitlines() if line.startswith("uc06 "))
     assert "\x1b[" not in text
 
 
-def create_refusing_pipeline(cloud: Cloud, stack: str) -> None:
-    """Create a training pipeline that ends like one whose challenger fails its gates."""
-    cloud.sagemaker.delete_pipeline(PipelineName=f"{stack}-training")
-    gate = {
-        "Name": "Gate", "Type": "Condition",
-        "Arguments": {
-            "Conditions": [{"Type": "Equals", "LeftValue": 1, "RightValue": 1}],
-            "IfSteps": [fail("Refused", "not registered: ece is 0.2; expected at most 0.05")], "ElseSteps": [],
-        },
-    }  # fmt: skip
-    create(cloud.sagemaker, f"{stack}-training", gate)
+def skip_execution(cloud: Cloud, name: str, execution: str) -> None:
+    """Write the decision of an execution that trained nothing."""
+    names, s3 = Names(name, "local", "123456789012", "eu-west-1"), cloud.daemon.client("s3")
+    reason = f"none of the alarms that retrain is in ALARM: {name}-local-drift"
+    decision = Start(needed=0, trigger="recheck", code=SkipCode.NO_ALARM, reason=reason)
+    s3.create_bucket(Bucket=names.lake, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    key = names.key("snapshots", execution.rpartition("/")[2], "start", "start.json")
+    s3.put_object(Bucket=names.lake, Key=key, Body=json.dumps(decision.dump()).encode())
 
 
 def test_stacks_whose_names_begin_alike_are_kept_apart(fleet: Checkout, cloud: Cloud) -> None:

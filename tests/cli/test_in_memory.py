@@ -191,28 +191,6 @@ def test_a_rollout_that_was_rolled_back_names_the_environment(dev: Target, monke
     assert "`millrace logs flights-dev --env dev` and `millrace status flights --env dev`" in str(done.exception)
 
 
-def test_a_refused_challenger_without_a_model_names_the_environment(
-    account: FakeAccount, dev: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    group = {
-        "ModelPackageGroupName": "g",
-        "ModelPackageGroupArn": "a",
-        "CreationTime": 0,
-        "ModelPackageGroupStatus": "Completed",
-        "CreatedBy": {},
-    }
-    account.add_group("flights-dev")
-    account.answer("sagemaker", "DescribeModelPackageGroup", lambda _: group)
-    account.add_execution("flights-dev-training", "Failed")
-    started = {"PipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/e"}
-    account.answer("sagemaker", "StartPipelineExecution", lambda _: started)
-    account.answer("sagemaker", "DescribePipelineExecution", lambda _: {"PipelineExecutionStatus": "Failed"})
-    steps = [{"StepName": "Refused", "StepStatus": "Failed", "FailureReason": "roc_auc is below its gate"}]
-    account.answer("sagemaker", "ListPipelineExecutionSteps", lambda _: {"PipelineExecutionSteps": steps})
-    done = CliRunner().invoke(millrace, ["retrain", "flights", "--env", "dev"])
-    assert "next: millrace logs flights-dev-training/Evaluate --env dev\n" in done.output
-
-
 def test_what_follows_a_replay_names_the_environment(dev: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_steps, "replay_events", lambda *_given: None)
     done = CliRunner().invoke(

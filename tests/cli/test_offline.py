@@ -159,6 +159,7 @@ def test_each_change_is_shown_as_the_engine_and_provider_report_it(fork: Fork) -
         "flights-dev-pipeline-policy": "update",
         "flights-dev-retraining-on-alarm": "delete",
         "flights-dev-retraining-on-alarm-target": "delete",
+        "flights-dev-retraining-recheck": "delete",
         "flights-dev-training-pipeline": "update",
         "flights-dev-weather-schema": "update",
     }

@@ -436,14 +436,11 @@ def test_a_refused_challenger_is_exit_code_4_and_no_error(registry: Loop) -> Non
     done = registry("retrain", "flights", code=4)
     assert "is registered as Rejected: worse by 0.02" in done.stdout
     assert done.stderr == ""
-    message = {"ErrorMessage": "ece is 0.09; expected at most 0.05"}
-    create_training_pipeline(registry, {"Name": "Refused", "Type": "Fail", "Arguments": message})
-    done = registry("retrain", "flights", code=4)
-    assert "refused: the challenger does not meet its gates and is not registered: ece is 0.09" in done.stdout
-    assert done.stderr == ""
+    create_training_pipeline(registry, make_register_step(REJECTED, "ece is 0.09; expected at most 0.05", ece="0.09"))
     found = json.loads(registry("retrain", "flights", "--json", code=4).stdout)
-    assert (found["outcome"], found["status"], found["version"]) == ("refused", "Failed", None)
+    assert (found["outcome"], found["status"], found["approval"]) == ("refused", "Succeeded", REJECTED)
     assert found["reason"] == "ece is 0.09; expected at most 0.05"
+    assert {gate["metric"]: gate["passed"] for gate in found["gates"]}["ece"] is False
 
 
 def test_a_training_that_fails_is_an_error(registry: Loop) -> None:

@@ -71,7 +71,11 @@ COMPONENTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "Retraining": (
         "-retraining",
-        {"-retraining-on-alarm": "EventRule", "-retraining-on-alarm-target": "EventTarget"},
+        {
+            "-retraining-on-alarm": "EventRule",
+            "-retraining-on-alarm-target": "EventTarget",
+            "-retraining-recheck": "Schedule",
+        },
     ),
     "BlueGreenEndpoint": (
         "",
@@ -266,7 +270,7 @@ def test_on_wall_clock_time_no_clock_is_made_and_schedules_run() -> None:
 
 def test_with_replayed_time_all_schedules_are_disabled() -> None:
     schedules = mocked.find_by_kind(flights("dev"), "Schedule")
-    assert [each.inputs["state"] for each in schedules] == ["DISABLED"] * 2
+    assert [each.inputs["state"] for each in schedules] == ["DISABLED"] * 3
     replaying = _make_environment(replay_from="2013-04-01T00:00:00Z")
     found = register_stack(_make_use_case(retraining=Retraining(every=timedelta(days=7))), replaying)
     states = {each.name: each.inputs["state"] for each in mocked.find_by_kind(found, "Schedule")}

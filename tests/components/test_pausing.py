@@ -20,6 +20,7 @@ TRIGGERS = {
     "features": [("small-local-features-schedule", NAMES.features_pipeline)],
     "retraining": [
         ("small-local-retraining-backstop", NAMES.retraining_backstop),
+        ("small-local-retraining-recheck", NAMES.retraining_recheck),
         ("small-local-retraining-on-alarm", NAMES.retraining_rule),
     ],
 }

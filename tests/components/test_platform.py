@@ -106,8 +106,10 @@ def test_all_paths_lie_in_the_folder_of_the_use_case(shared: dict[str, mocked.Re
     training = json.loads(shared["flights-dev-training-pipeline"].inputs["pipelineDefinition"])
     ingest = next(step for step in training["Steps"] if step["Name"] == "Ingest")["Arguments"]
     assert ingest["Environment"]["MILLRACE_LAKE"] == "shared"
-    [output] = ingest["ProcessingOutputConfig"]["Outputs"]
-    assert output["S3Output"]["S3Uri"]["Std:Join"]["Values"][:3] == ["s3:/", f"{BUCKET}/flights", "snapshots"]
+    outputs = ingest["ProcessingOutputConfig"]["Outputs"]
+    assert [each["S3Output"]["S3Uri"]["Std:Join"]["Values"][:3] for each in outputs] == [
+        ["s3:/", f"{BUCKET}/flights", "snapshots"]
+    ] * 2
 
 
 class _Kms:

@@ -1,4 +1,4 @@
-"""Retraining: a rule that matches only the given alarms, and a backstop schedule."""
+"""Retraining: a rule that matches only the given alarms, a schedule that looks at them again, and a backstop."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from tests.components.flights_stack import flights
 
 def retraining(**changes: Any) -> dict[str, mocked.Registered]:
     """Return the resources of a component called `r` for the pipeline `p`."""
-    args = RetrainingArgs("p", "arn:pipeline", "arn:role", "arn:queue", "p-on-alarm", "p-backstop", **changes)
+    arns = ("arn:pipeline", "arn:role", "arn:queue")
+    args = RetrainingArgs("p", *arns, "p-on-alarm", "p-backstop", "p-recheck", **changes)
     return mocked.run(lambda: Retraining("r", args))
 
 
-def test_children_are_a_rule_for_alarms_and_a_backstop_schedule() -> None:
+def test_children_are_a_rule_for_alarms_and_two_schedules() -> None:
     found = retraining(alarm_names=["x-drift", "x-calibration"], every=timedelta(days=7))
     parent = "Retraining:r"
     assert mocked.tree(found) == {
         ("r", "Retraining", None),
         ("r-on-alarm", "EventRule", parent),
         ("r-on-alarm-target", "EventTarget", parent),
+        ("r-recheck", "Schedule", parent),
         ("r-backstop", "Schedule", parent),
     }
     assert found[parent].outputs == {}
@@ -61,6 +63,17 @@ def test_the_backstop_passes_schedule_as_trigger() -> None:
     assert inputs["target"]["sagemakerPipelineParameters"] == {
         "pipelineParameters": [{"name": "Trigger", "value": "schedule"}]
     }
+
+
+def test_the_recheck_of_alarms_passes_recheck_as_trigger() -> None:
+    found = retraining(alarm_names=["x-drift"], recheck=timedelta(hours=12))
+    inputs = found["r-recheck"].inputs
+    assert (inputs["name"], inputs["scheduleExpression"], inputs["state"]) == ("p-recheck", "rate(12 hours)", "ENABLED")
+    assert inputs["target"]["deadLetterConfig"] == {"arn": "arn:queue"}
+    assert inputs["target"]["sagemakerPipelineParameters"] == {
+        "pipelineParameters": [{"name": "Trigger", "value": "recheck"}]
+    }
+    assert retraining(alarm_names=["x-drift"], paused=True)["r-recheck"].inputs["state"] == "DISABLED"
 
 
 def test_without_triggers_nothing_is_made() -> None:

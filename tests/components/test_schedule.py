@@ -64,10 +64,12 @@ def test_every_schedule_of_a_stack_has_the_trigger_role_and_the_dead_letter_queu
     assert {each.name for each in schedules} == {
         f"flights-{name}-features-schedule",
         f"flights-{name}-monitor-schedule",
+        f"flights-{name}-retraining-recheck",
     }
     for schedule in schedules:
         target = schedule.inputs["target"]
-        assert target["arn"] == f"arn:of:Pipeline:{schedule.name.removesuffix('schedule')}pipeline"
+        kind = schedule.name.split("-")[2].replace("retraining", "training")
+        assert target["arn"] == f"arn:of:Pipeline:flights-{name}-{kind}-pipeline"
         assert target["roleArn"] == f"arn:of:Role:flights-{name}-trigger-role"
         assert target["deadLetterConfig"] == {"arn": f"arn:of:Queue:flights-{name}-dead-letters-queue"}
 

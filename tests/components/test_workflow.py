@@ -27,7 +27,7 @@ from millrace import FeatureTable, Gate, Slice, UseCase
 from tests.components import mocked
 from tests.training import synthetic
 from training.__main__ import _parser
-from training.modeling.evaluate import _metadata
+from training.modeling.evaluate import _UNTAKEN
 
 FLIGHTS = stacks.load("flights")
 BUNDLE = "millrace-flights-0123456789abcdef.pyz"
@@ -179,7 +179,7 @@ def test_the_pipelines_have_the_expected_steps_and_parameters() -> None:
     built = {name: parse_definition(build(ARGS)) for name, build in BUILDERS.items()}
     assert {name: [step["Name"] for step in each["Steps"]] for name, each in built.items()} == {
         "features": ["Publish"],
-        "training": ["Ingest", "Validate", "Dataset", "Publish", "Train", "Evaluate", "Gate"],
+        "training": ["Ingest", "Needed"],
         "monitor": ["Monitor"],
     }
     as_of = {"Name": "AsOf", "Type": "String", "DefaultValue": "now"}
@@ -189,9 +189,11 @@ def test_the_pipelines_have_the_expected_steps_and_parameters() -> None:
         {"Name": "Champion", "Type": "String", "DefaultValue": "approved"},
         {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
     ]
-    gate = collect_steps(built["training"])["Gate"]["Arguments"]
-    assert [step["Name"] for step in gate["IfSteps"]] == ["Register"]
-    assert [step["Name"] for step in gate["ElseSteps"]] == ["Refused"]
+    needed = collect_steps(built["training"])["Needed"]["Arguments"]
+    assert [step["Name"] for step in needed["IfSteps"]] == [
+        "Validate", "Dataset", "Publish", "Train", "Evaluate", "Register"
+    ]  # fmt: skip
+    assert needed["ElseSteps"] == []
 
 
 @pytest.mark.parametrize("pipeline", list(BUILDERS))
@@ -213,6 +215,7 @@ COMMANDS = {
         *("--as-of", "$Parameters.AsOf"),
         *("--trigger", "$Parameters.Trigger"),
         *("--execution", "$Execution.PipelineExecutionArn"),
+        *("--champion", "$Parameters.Champion"),
     ],
     "Validate": ["validate"],
     "Dataset": ["dataset", "--champion", "$Parameters.Champion"],
@@ -252,7 +255,7 @@ def test_without_tables_nothing_is_published() -> None:
         )
     )
     assert "Publish" not in found
-    assert "DependsOn" not in found["Gate"]
+    assert "DependsOn" not in found["Register"]
 
 
 def test_a_job_runs_only_the_deployed_code(tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ def _list_folders(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]
 @pytest.mark.parametrize(
     ("name", "inputs", "outputs"),
     [
-        ("Ingest", ["code"], ["snapshot"]),
+        ("Ingest", ["code"], ["start", "snapshot"]),
         ("Validate", ["code", "snapshot"], ["accepted", "report"]),
         ("Dataset", ["code", "snapshot"], ["dataset"]),
         ("Evaluate", ["code", "dataset", "model"], ["evaluation"]),
@@ -323,7 +326,7 @@ def test_every_step_reads_the_output_of_an_earlier_step() -> None:
     assert taken("Validate", 1) == given("Ingest", "snapshot")
     assert taken("Dataset", 1) == given("Validate", "accepted")
     assert taken("Publish", 1) == given("Validate", "accepted")
-    assert found["Gate"]["DependsOn"] == ["Publish"]
+    assert found["Register"]["DependsOn"] == ["Publish"]
     assert taken("Evaluate", 1) == given("Dataset", "dataset")
     assert taken("Evaluate", 2) == {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
     channels = {each["ChannelName"]: each for each in found["Train"]["Arguments"]["InputDataConfig"]}
@@ -347,7 +350,7 @@ def test_outputs_are_never_overwritten_and_always_encrypted() -> None:
                 assert arguments["OutputDataConfig"]["KmsKeyId"] == KEY
                 assert arguments["ResourceConfig"]["VolumeKmsKeyId"] == KEY
     values = [place["Std:Join"]["Values"] for place in places]
-    assert [each[:2] for each in values] == [["s3:/", ARGS.lake]] * 7
+    assert [each[:2] for each in values] == [["s3:/", ARGS.lake]] * 8
     assert {each[3]["Get"] for each in values} == {"Execution.PipelineExecutionId"}
     whole = [tuple(map(str, each)) for each in values]
     assert len(set(whole)) == len(whole)
@@ -373,18 +376,14 @@ def test_training_metrics_are_parsed_from_the_log() -> None:
         assert float(match[1]) == pytest.approx(said, abs=1e-6)
 
 
-def test_the_gate_compares_a_number_and_a_refusal_gives_the_reason() -> None:
+def test_only_a_start_that_is_needed_trains() -> None:
     found = build_training_steps()
-    (condition,) = found["Gate"]["Arguments"]["Conditions"]
-    read = {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Evaluation"}}
-    assert condition == {
-        "Type": "Equals",
-        "LeftValue": {"Std:JsonGet": {**read, "Path": "gate.passed"}},
-        "RightValue": 1,
-    }
-    assert found["Refused"]["Arguments"]["ErrorMessage"] == {
-        "Std:Join": {"On": " ", "Values": [{"Std:JsonGet": {**read, "Path": "gate.failed"}}]}
-    }
+    (condition,) = found["Needed"]["Arguments"]["Conditions"]
+    read = {"PropertyFile": {"Get": "Steps.Ingest.PropertyFiles.Start"}}
+    assert condition == {"Type": "Equals", "LeftValue": {"Std:JsonGet": {**read, "Path": "needed"}}, "RightValue": 1}
+    assert found["Ingest"]["PropertyFiles"] == [
+        {"PropertyFileName": "Start", "OutputName": "start", "FilePath": "start.json"}
+    ]
     assert found["Evaluate"]["PropertyFiles"] == [
         {"PropertyFileName": "Evaluation", "OutputName": "evaluation", "FilePath": "evaluation.json"}
     ]
@@ -402,7 +401,8 @@ def test_a_model_is_registered_with_its_lineage() -> None:
     }
     lineage = set(arguments["CustomerMetadataProperties"])
     assert lineage == {
-        *("snapshot", "code", "parameters", "model", "as_of", "comparison"),
+        *("snapshot", "dataset", "code", "parameters", "model", "as_of"),
+        *("champion", "verdict", "gain", "gain_lower", "gain_upper", "margin", "look", "comparison"),
         *("roc_auc", "brier_skill", "ece", "brier"),
         *("data_uri", "code_uri", "execution", "trigger"),
     }
@@ -442,8 +442,8 @@ def test_the_evaluation_writes_every_path_that_the_pipeline_reads(
 ) -> None:
     use_case, evaluation = evaluated
     found = build_training_steps(replace(ARGS, use_case=use_case))
-    paths = {path for name in ("Gate", "Refused", "Register") for path in _find_json_paths(found[name])}
-    assert {path.partition(".")[0] for path in paths} == {"gate", "approval", "metadata"}
+    paths = set(_find_json_paths(found["Register"]))
+    assert {path.partition(".")[0] for path in paths} == {"approval", "metadata"}
     assert [path for path in paths if jmespath.search(path, evaluation) is None] == []
     assert evaluation["gate"]["passed"] in (0, 1)
 
@@ -455,8 +455,11 @@ def test_the_registration_of_an_evaluation_is_a_valid_request(
     register = build_training_steps(replace(ARGS, use_case=use_case))["Register"]
     assert find_request_problems(register, evaluation) == []
     # As reported for a challenger: a description may contain a comma, but metadata may not.
-    reason = "brier 0.13 against 0.14 of champion version 3 on the 99 newest rows: better by 0.01, needed 0.0005"
-    metadata = _metadata(use_case, evaluation["metrics"], evaluation["identity"], "2024-04-01T00:00:00Z", reason)
+    reason = (
+        "no better than champion version 3: brier 0.13 against 0.14 on the 99 newest rows, worse by 0.01; interval "
+        "-0.02 to 0.001, look 1, needed 0.0005"
+    )
+    metadata = {**evaluation["metadata"], "comparison": _UNTAKEN.sub("", reason)}
     judged = {**evaluation, "approval": {"status": "Approved", "description": reason}, "metadata": metadata}
     assert find_request_problems(register, judged) == []
     assert find_request_problems(register, {**judged, "metadata": {**metadata, "comparison": reason}}) != []

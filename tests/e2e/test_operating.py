@@ -89,6 +89,7 @@ def test_a_pause_survives_previews_and_deployments(stand: Stand) -> None:
     assert {each["name"]: each["state"] for each in paused["triggers"]} == {
         f"{STACK}-monitor": "DISABLED",
         f"{STACK}-training-backstop": "DISABLED",
+        f"{STACK}-training-recheck": "DISABLED",
         f"{STACK}-training-on-alarm": "DISABLED",
     }
     assert is_unchanged(stand)

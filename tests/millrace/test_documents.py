@@ -15,8 +15,7 @@ FIRST: dict[str, Any] = {
     "gate": {"passed": 0, "failed": "roc_auc is 0.6100; expected at least 0.65"},
     "approval": {"status": "Rejected", "description": "roc_auc is 0.6100; expected at least 0.65"},
     "metrics": {"rows": 200, "roc_auc": 0.61, "latency_ms_p50": 1.5},
-    "champion": {"package": "", "text": "there is no champion", "rows": 0, "champion": None, "challenger": None,
-                 "is_better": None},
+    "champion": {"package": "", "text": "there is no champion", "rows": 0, "champion": None, "challenger": None},
     "slices": {"band": {"groups": {"a": {"rows": 120, "base_rate": 0.2, "tpr": None, "fpr": 0.1, "roc_auc": None}},
                         "max_tpr_gap": 0.4, "max_fpr_gap": None, "tpr_gap": None, "fpr_gap": None}},
     "calibration": [{"rows": 20, "predicted": 0.1, "observed": 0.15}],
@@ -26,7 +25,9 @@ FIRST: dict[str, Any] = {
 
 
 def test_a_first_version_evaluation_round_trips_unchanged() -> None:
-    found = Evaluation.load(json.dumps(FIRST), "evaluation.json")
+    # It said whether the challenger is better, where a later one says by how much and how sure that is.
+    written = {**FIRST, "champion": {**FIRST["champion"], "is_better": None}}
+    found = Evaluation.load(json.dumps(written), "evaluation.json")
     assert found.version == 1
     assert found.slices["band"].groups["a"].fpr == 0.1
     assert found.dump() == FIRST

@@ -40,6 +40,7 @@ def test_pipelines_schedules_and_rules() -> None:
     }  # fmt: skip
     assert {(each.kind, each.name, each.every, each.pausable) for each in inventory.list_schedules(case, NAMES)} == {
         ("training", "toy-dev-training-backstop", timedelta(days=30), "retraining"),
+        ("training", "toy-dev-training-recheck", timedelta(days=1), "retraining"),
         ("monitor", "toy-dev-monitor", case.monitoring.every, "monitor"),
         ("features", "toy-dev-features", timedelta(hours=2), "features"),
     }

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from millrace import Gate, Slice
-from millrace.documents import Comparison
+from millrace.documents import Comparison, Verdict
 from millrace.environment import Promotion
 from queries.packages import APPROVED, PENDING, REJECTED
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
 from tests.training import synthetic
 from training import columns as c
-from training.data.dataset import JUDGE, Dataset
+from training.data.dataset import HOLDOUT, Dataset
 from training.modeling.evaluate import audit_slices, compare_with_champion, decide_approval, find_gate_failures
 from training.modeling.model import Model
 from training.registry import Package
@@ -30,8 +31,8 @@ from training.registry import Package
 PACKAGE = Package("arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy/3", 3, "s3://b/k", Path("/nowhere"))
 MANUAL, AUTOMATIC = Promotion.MANUAL, Promotion.AUTOMATIC
 BETTER, WORSE, UNCLEAR = (
-    Comparison(text=text, rows=500, is_better=better)
-    for text, better in (("better", True), ("worse", False), ("unclear", None))
+    Comparison(text=text, rows=500, verdict=verdict)
+    for text, verdict in (("better", Verdict.BETTER), ("worse", Verdict.BEATEN), ("unclear", Verdict.UNDECIDED))
 )
 
 
@@ -94,38 +95,46 @@ def test_a_number_is_audited_in_quarters() -> None:
     assert [group.rows for group in groups.values()] == [205] * 4
 
 
-@pytest.mark.parametrize(("gain", "better"), [(6e-4, True), (4e-4, False), (-1e-2, False)])
-def test_a_gain_below_the_margin_is_not_better(tmp_path: Path, gain: float, better: bool) -> None:
-    """Compare on rows that both models held out; always predicting one half has a Brier score of a quarter."""
+def make_identity(name: str) -> dict[str, Any]:
+    return {"identity": {"snapshot": name, "dataset": name, "code": "same", "parameters": "same"}}
+
+
+def test_models_that_cannot_share_rows_are_compared_on_what_both_held_out(tmp_path: Path) -> None:
+    """Always predicting one half has a Brier score of a quarter; the challenger is nearer by 0.01."""
     y = np.tile([0.0, 1.0], 50)
     keys = np.array([f"k{row}" for row in range(100)], dtype=object)
-    nearer = 0.5 - np.sqrt(0.25 - gain)
+    times = np.datetime64("2026-01-01", "us") + np.arange(100) * np.timedelta64(6, "h")
+    nearer = 0.5 - np.sqrt(0.25 - 0.01)
     for name, p in (("champion", np.full(100, 0.5)), ("challenger", np.where(y == 1, 0.5 + nearer, 0.5 - nearer))):
         # The champion held out ten additional rows.
         kept = slice(0, 100 if name == "champion" else 90)
-        c.write({"order_id": keys[kept], "y": y[kept], "p": p[kept]}, tmp_path / name / "holdout.parquet")
-        (tmp_path / name / "model.json").write_text(json.dumps({"identity": {"model": name}}))
+        held = {"order_id": keys[kept], "placed_at": times[kept], "y": y[kept], "p": p[kept]}
+        c.write(held, tmp_path / name / "holdout.parquet")
+        (tmp_path / name / "model.json").write_text(json.dumps(make_identity(name)))
     case = synthetic.use_case()
     package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
-    challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
-    empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
-    found = compare_with_champion(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
-    assert found.is_better is better
-    assert (found.rows, found.champion, found.challenger) == (90, 0.25, pytest.approx(0.25 - gain))
-    assert "of champion version 3 on 90 rows that both held out" in found.text
+    challenger = Model(synthetic.functions(case), {**make_identity("challenger"), "categories": {}}, None)
+    seen = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {"unseen": False})
+    found = compare_with_champion(case, challenger, tmp_path / "challenger", seen, package, 1, tmp_path)
+    assert found.verdict is Verdict.BETTER
+    assert (found.rows, found.blocks, found.champion) == (90, 23, 0.25)
+    assert (found.challenger, found.gain) == (pytest.approx(0.24), pytest.approx(0.01))
+    assert "champion version 3: brier 0.24000 against 0.25000 on 90 rows that both held out" in found.text
 
 
 def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
     for name in ("champion", "challenger"):
         keys = np.array([f"{name}{row}" for row in range(100)], dtype=object)
-        c.write({"order_id": keys, "y": np.zeros(100), "p": np.zeros(100)}, tmp_path / name / "holdout.parquet")
-        (tmp_path / name / "model.json").write_text(json.dumps({"identity": {"model": name}}))
+        times = np.full(100, np.datetime64("2026-01-01", "us"))
+        held = {"order_id": keys, "placed_at": times, "y": np.zeros(100), "p": np.zeros(100)}
+        c.write(held, tmp_path / name / "holdout.parquet")
+        (tmp_path / name / "model.json").write_text(json.dumps(make_identity(name)))
     case = synthetic.use_case()
     package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
-    challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
-    empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
-    found = compare_with_champion(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
-    assert found.is_better is None
+    challenger = Model(synthetic.functions(case), {**make_identity("challenger"), "categories": {}}, None)
+    seen = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {"unseen": False})
+    found = compare_with_champion(case, challenger, tmp_path / "challenger", seen, package, 1, tmp_path)
+    assert found.verdict is Verdict.UNDECIDED
     assert found.text.startswith("champion version 3 was fitted on all rows")
 
 
@@ -195,34 +204,62 @@ def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_path: Path) -> None:
     log, evaluation = loop.evaluate(tmp_path, "--champion", "approved")
     dataset = Dataset.read(loop.challenger / "dataset")
-    judge = dataset.select_folds(JUDGE)
+    judge = dataset.select_folds(HOLDOUT)
     assert dataset.manifest["champion"] == loop.arn
-    # Seven days without the three newest orders, whose label is not known yet.
+    # The champion knows February; of March, at most the newest seven days judge. Of three orders no label is known yet.
+    assert dataset.is_unseen
     assert c.count_rows(judge) == 7 * 48 - 3
-    functions = synthetic.functions(synthetic.use_case(name="toy-judged"))
+    case = synthetic.use_case(name="toy-judged")
+    functions = synthetic.functions(case)
+    # The challenger's scores are those of a fit that has not seen the seven days; the model that serves has.
+    held = c.read(loop.challenger / "model/holdout.parquet")
+    assert held["order_id"].tolist() == judge["order_id"].tolist()
+    champion = Model.load(loop.champion / "model", functions).predict(judge)
     scores = {
-        name: brier_score_loss(judge["late"], Model.load(base / "model", functions).predict(judge))
-        for name, base in (("champion", loop.champion), ("challenger", loop.challenger))
+        "champion": brier_score_loss(judge["late"], champion),
+        "challenger": brier_score_loss(judge["late"], held["p"]),
     }
     found = evaluation["champion"]
     assert found["package"] == loop.arn
-    assert found["rows"] == 333
+    assert (found["rows"], found["blocks"], found["look"]) == (333, 7, 1)
     assert {name: found[name] for name in scores} == pytest.approx(scores, abs=1e-6)
+    days = np.split(np.arange(333), range(48, 333, 48))
+    losses = (judge["late"] - champion) ** 2 - (judge["late"] - held["p"]) ** 2
+    without = np.array([np.delete(losses, day).mean() for day in days])
+    error = np.sqrt(6 / 7 * np.sum((without - without.mean()) ** 2))
+    reach = stats.t.ppf(1 - 0.05 * 6 / np.pi**2 / 2, 6) * error
     gain = scores["champion"] - scores["challenger"]
-    assert found["is_better"] == (gain >= 5e-4)
-    word = "better" if gain >= 0 else "worse"
-    assert f"{word} by {abs(gain):.5f}, required 0.0005" in found["text"]
-    assert "on the 333 newest rows" in found["text"]
-    assert evaluation["approval"]["status"] == (APPROVED if found["is_better"] else REJECTED)
-    held = c.read(loop.challenger / "model/holdout.parquet")
+    assert (found["gain"], found["lower"], found["upper"], found["margin"]) == pytest.approx(
+        (gain, gain - reach, gain + reach, 0.005 * scores["champion"]), abs=2e-6
+    )
+    statuses = {"better": APPROVED, "beaten": REJECTED, "undecided": PENDING}
+    assert evaluation["approval"] == {"status": statuses[found["verdict"]], "description": found["text"]}
     assert evaluation["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(held["y"], held["p"]), abs=1e-6)
     metadata = evaluation["metadata"]
     assert metadata["as_of"] == "2024-04-01T00:00:00Z"
+    assert (metadata["champion"], metadata["verdict"], metadata["look"]) == (loop.arn, found["verdict"], "1")
     assert set(metadata) == {
-        "as_of", "brier", "code", "comparison", "model", "parameters", "roc_auc", "snapshot"
+        "as_of", "brier", "champion", "code", "comparison", "dataset", "gain", "gain_lower", "gain_upper", "look",
+        "margin", "model", "parameters", "roc_auc", "snapshot", "verdict",
     }  # fmt: skip
+    assert metadata["dataset"] == dataset.manifest["sha256"]
     assert all(isinstance(value, str) and 0 < len(value) <= 256 for value in metadata.values())
     assert f"roc_auc={evaluation['metrics']['roc_auc']:.6f};" in log
+
+
+def test_every_model_since_the_champion_is_a_look_at_it(loop: Loop, tmp_path: Path) -> None:
+    sagemaker = loop.daemon.client("sagemaker")
+    described = sagemaker.describe_model_package(ModelPackageName=loop.arn)
+    for status in ("Rejected", "PendingManualApproval"):
+        sagemaker.create_model_package(
+            ModelPackageGroupName=described["ModelPackageGroupName"],
+            ModelApprovalStatus=status,
+            InferenceSpecification=described["InferenceSpecification"],
+        )
+    _, evaluation = loop.evaluate(tmp_path, "--champion", "approved")
+    assert evaluation["champion"]["package"] == loop.arn
+    assert evaluation["champion"]["look"] == 3
+    assert evaluation["champion"]["level"] == pytest.approx(0.05 * 6 / np.pi**2 / 9, abs=1e-6)
 
 
 def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: Path) -> None:

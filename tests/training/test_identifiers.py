@@ -149,10 +149,10 @@ def test_events_of_one_instant_are_refused_by_name() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="asked_at")
     times = np.full(600, np.datetime64("2030-01-01T00:00", "us"))
     with pytest.raises(DataError, match=r"asked_at is 2030-01-01T00:00:00\S* in 600 of 600 rows .* leaves 0 to fit"):
-        dataset.assign_folds(case, times, np.datetime64("2030-02-01", "us"), None)
+        dataset.assign_folds(case, times, None)
     spread = np.sort(np.concatenate([times[:590], times[:10] - np.arange(1, 11) * np.timedelta64(1, "D")]))
     with pytest.raises(DataError, match=r"in 590 of 600 rows .* leaves 10 to fit"):
-        dataset.assign_folds(case, spread, np.datetime64("2030-02-01", "us"), None)
+        dataset.assign_folds(case, spread, None)
 
 
 def labels(*rows: tuple[str, float, str]) -> dict[str, Any]:

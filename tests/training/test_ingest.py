@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
+import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from millrace import Retraining
+from millrace import Retraining, UseCase
 from tests.local import pipelines
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
+from tests.local.watched import alarm_on
 from tests.training import synthetic
 from training import columns as c
 from training.data.snapshot import Snapshot
@@ -27,8 +29,11 @@ PIPELINE = f"{NAME}-local-training"
 
 @dataclass
 class Guarded:
+    """A use case whose registry and pipeline exist; its data clock stands at the beginning of March 2024."""
+
     daemon: CloudDaemon
     pyz: Path
+    case: UseCase
     running: list[str] = field(default_factory=list)
 
     @property
@@ -56,22 +61,64 @@ class Guarded:
             },
         )["ModelPackageArn"])  # fmt: skip
 
-    def ingest(self, base: Path, *arguments: str, as_of: str = synthetic.AS_OF) -> subprocess.CompletedProcess[str]:
-        env = self.daemon.access
-        return synthetic.run_step(self.pyz, base, "ingest", "--as-of", as_of, *arguments, env=env, check=False)
+    def clear_registry(self) -> None:
+        for each in self.sagemaker.list_model_packages(ModelPackageGroupName=f"{NAME}-local")[
+            "ModelPackageSummaryList"
+        ]:
+            self.sagemaker.delete_model_package(ModelPackageName=each["ModelPackageArn"])
+
+    def ingest(
+        self, base: Path, *arguments: str, as_of: str = synthetic.AS_OF, has_clock: bool = True
+    ) -> tuple[dict[str, Any], str]:
+        """Run the step; return its decision and what it prints."""
+        clock = {"MILLRACE_CLOCK": "s3://toy-guarded/clock.json"} if has_clock else {}
+        env = {**self.daemon.access, **clock}
+        done = synthetic.run_step(self.pyz, base, "ingest", "--as-of", as_of, *arguments, env=env)
+        start = json.loads((base / "processing/output/start/start.json").read_text())
+        # What trains has a snapshot, and nothing else has.
+        assert (base / "processing/output/snapshot/manifest.json").exists() == bool(start["needed"])
+        return start, done.stdout
+
+    def is_needed(self, base: Path, *arguments: str, **more: Any) -> bool:
+        return bool(self.ingest(base, *arguments, **more)[0]["needed"])
 
 
 @pytest.fixture(scope="module")
-def guarded(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    case = synthetic.use_case(name=NAME, retraining=Retraining(cooldown=timedelta(days=3)))
-    world = Guarded(cloud_daemon, synthetic.build(tmp_path_factory.mktemp("ingest"), case))
+def world(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    retraining = Retraining(
+        on=("drift",),
+        cooldown=timedelta(days=3),
+        longest_cooldown=timedelta(days=10),
+        per_day=2,
+        min_new_labels=200,
+    )
+    case = synthetic.use_case(name=NAME, retraining=retraining)
+    world = Guarded(cloud_daemon, synthetic.build(tmp_path_factory.mktemp("ingest"), case), case)
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="toy-guarded", CreateBucketConfiguration={"LocationConstraint": synthetic.REGION})
-    s3.put_object(Bucket="toy-guarded", Key="m.tar.gz", Body=b"a model")
+    s3.put_object(Bucket="toy-guarded", Key="clock.json", Body=b'{"now": "2024-03-05T12:00:00Z"}')
     pipelines.create(world.sagemaker, PIPELINE, pipelines.process("Wait", "time.sleep(50)"))
     world.sagemaker.create_model_package_group(ModelPackageGroupName=f"{NAME}-local")
     yield world
     world.stop_all()
+
+
+@pytest.fixture
+def guarded(world: Guarded) -> Guarded:
+    world.clear_registry()
+    put_champion(world, "2024-03-01T00:00:00Z")
+    return world
+
+
+def put_champion(world: Guarded, trained_until: str) -> None:
+    """Write the archive of which every registered model consists."""
+    buffer = io.BytesIO()
+    body = json.dumps({"trained_until": trained_until}).encode()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("model.json")
+        member.size = len(body)
+        tar.addfile(member, io.BytesIO(body))
+    world.daemon.client("s3").put_object(Bucket="toy-guarded", Key="m.tar.gz", Body=buffer.getvalue())
 
 
 def test_a_snapshot_is_taken_and_reported(tmp_path: Path) -> None:
@@ -103,52 +150,116 @@ def test_known_times_are_rounded_up_to_milliseconds(tmp_path: Path) -> None:
 
 
 def test_now_is_read_from_the_data_clock(guarded: Guarded, tmp_path: Path) -> None:
-    body = json.dumps({"now": "2024-03-05T12:00:00Z"}).encode()
-    guarded.daemon.client("s3").put_object(Bucket="toy-guarded", Key="clock.json", Body=body)
-    env = {**guarded.daemon.access, "MILLRACE_CLOCK": "s3://toy-guarded/clock.json"}
-    synthetic.run_step(guarded.pyz, tmp_path, "ingest", env=env)
+    guarded.ingest(tmp_path, as_of="now")
     _, manifest = Snapshot.read(tmp_path / "processing/output/snapshot")
     assert manifest["as_of"] == "2024-03-05T12:00:00Z"
+
+
+# -- the guard ---------------------------------------------------------------------------------------------------------
 
 
 def test_one_training_at_a_time_unless_started_manually(guarded: Guarded, tmp_path: Path) -> None:
     first, second = guarded.start(), guarded.start()
     try:
-        refused = guarded.ingest(tmp_path / "2", "--trigger", "calibration", "--execution", second)
-        assert refused.returncode == 1
-        message = (tmp_path / "2/output/message").read_text()
-        assert message.startswith(
-            f"training was not started: trigger 'calibration': execution {first} of {PIPELINE} was started"
-        )
-        assert not (tmp_path / "2/processing/output/snapshot").exists()
+        skipped, log = guarded.ingest(tmp_path / "2", "--trigger", "calibration", "--execution", second)
+        reason = f"execution {first} was started before, still runs and trains on the same data"
+        assert skipped == {
+            "version": 1, "needed": 0, "trigger": "calibration", "code": "running", "reason": reason
+        }  # fmt: skip
+        assert f"skipped: trigger 'calibration': {reason}" in log
         # The earlier one continues; otherwise two that start at the same time would both stop.
-        assert guarded.ingest(tmp_path / "1", "--trigger", "calibration", "--execution", first).returncode == 0
-        assert guarded.ingest(tmp_path / "m", "--trigger", "manual", "--execution", second).returncode == 0
+        assert guarded.is_needed(tmp_path / "1", "--trigger", "calibration", "--execution", first)
+        assert guarded.is_needed(tmp_path / "m", "--trigger", "manual", "--execution", second)
     finally:
         guarded.stop_all()
     third = guarded.start()
     try:
         # An execution that has ended does not block a new one.
-        assert guarded.ingest(tmp_path / "3", "--trigger", "drift", "--execution", third).returncode == 0
+        assert guarded.is_needed(tmp_path / "3", "--trigger", "drift", "--execution", third)
     finally:
         guarded.stop_all()
 
 
 def test_the_cooldown_prevents_retraining_on_nearly_the_same_data(guarded: Guarded, tmp_path: Path) -> None:
     guarded.register("2024-03-20T00:00:00Z")
-    assert guarded.ingest(tmp_path / "1", "--trigger", "drift").returncode == 0
-    # A rejected model counts: the same data would be rejected again.
-    guarded.register("2024-03-29T00:00:01Z", "Rejected")
-    refused = guarded.ingest(tmp_path / "2", "--trigger", "drift")
-    assert refused.returncode == 1
-    assert (
-        f"training was not started: trigger 'drift': version 2 of {NAME}-local was trained on data as of "
-        "2024-03-29T00:00:01Z, this would be as of 2024-04-01T00:00:00Z; "
-        "expected at least 3 days, 0:00:00 between them (retraining.cooldown)"
-    ) in refused.stderr
-    assert guarded.ingest(tmp_path / "3", "--trigger", "drift", as_of="2024-04-01T00:00:01Z").returncode == 0
-    assert guarded.ingest(tmp_path / "4").returncode == 0
+    assert guarded.is_needed(tmp_path / "1", "--trigger", "drift")
+    version = guarded.register("2024-03-29T00:00:01Z").rpartition("/")[2]
+    skipped, _ = guarded.ingest(tmp_path / "2", "--trigger", "drift")
+    assert (skipped["needed"], skipped["code"]) == (0, "cooldown")
+    assert skipped["reason"] == (
+        f"version {version} of {NAME}-local was trained on data as of 2024-03-29T00:00:01Z, this would be as of "
+        "2024-04-01T00:00:00Z; expected at least 3 days, 0:00:00 between them: retraining.cooldown, doubled for each "
+        "of 0 refused models since the champion"
+    )
+    assert guarded.is_needed(tmp_path / "3", "--trigger", "drift", as_of="2024-04-01T00:00:01Z")
+    assert guarded.is_needed(tmp_path / "4")
     guarded.register(None)
-    unknown = guarded.ingest(tmp_path / "5", "--trigger", "schedule")
-    assert unknown.returncode == 0
-    assert "does not record the time of its training data; no cooldown applies" in unknown.stdout
+    skipped, log = guarded.ingest(tmp_path / "5", "--trigger", "schedule")
+    assert skipped["code"] == "cooldown"
+    assert "does not record the time of its training data; it is not counted" in log
+
+
+def test_every_refused_model_doubles_the_cooldown_up_to_a_bound(guarded: Guarded, tmp_path: Path) -> None:
+    guarded.register("2024-03-01T00:00:00Z")
+    waits = []
+    for number in range(3):
+        guarded.register("2024-03-20T00:00:00Z", "Rejected")
+        for days in range(1, 12):
+            as_of = f"2024-03-{20 + days:02}T00:00:00Z"
+            if guarded.is_needed(tmp_path / f"{number}-{days}", "--trigger", "drift", as_of=as_of):
+                waits.append(days)
+                break
+    # Three days, doubled once, then twice to twelve, of which ten are the bound.
+    assert waits == [6, 10, 10]
+
+
+def test_a_day_has_a_budget_of_trainings(guarded: Guarded, tmp_path: Path) -> None:
+    free = guarded.case.model_copy(update={"retraining": Retraining(cooldown=timedelta(0), per_day=2)})
+    eager = replace(guarded, pyz=synthetic.build(tmp_path, free))
+    guarded.register("2024-03-31T12:00:00Z")
+    assert eager.is_needed(tmp_path / "1", "--trigger", "drift")
+    guarded.register("2024-03-31T13:00:00Z", "PendingManualApproval")
+    skipped, _ = eager.ingest(tmp_path / "2", "--trigger", "drift")
+    assert skipped["code"] == "budget"
+    assert skipped["reason"].startswith("2 models were trained within a day before 2024-04-01T00:00:00Z; at most 2 are")
+    assert eager.is_needed(tmp_path / "3", "--trigger", "drift", as_of="2024-04-01T12:00:00Z")
+    assert eager.is_needed(tmp_path / "4")
+
+
+def test_an_old_time_of_the_data_does_not_defeat_the_cooldown(guarded: Guarded, tmp_path: Path) -> None:
+    """Where data time follows the wall clock, the model was trained now, whatever the time of its data."""
+    guarded.register("2024-03-01T00:00:00Z")
+    skipped, _ = guarded.ingest(tmp_path / "1", "--trigger", "drift", has_clock=False)
+    assert skipped["code"] == "cooldown"
+
+
+def test_the_recheck_trains_only_while_an_alarm_of_the_use_case_fires(guarded: Guarded, tmp_path: Path) -> None:
+    guarded.register("2024-03-20T00:00:00Z")
+    cloudwatch = guarded.daemon.client("cloudwatch")
+    alarm = f"{NAME}-local-drift"
+    cloudwatch.put_metric_alarm(**alarm_on(alarm, TreatMissingData="ignore"))
+    skipped, _ = guarded.ingest(tmp_path / "1", "--trigger", "recheck")
+    assert (skipped["code"], skipped["reason"]) == (
+        "no_alarm", f"none of the alarms that retrain is in ALARM: {alarm}"
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="the world has changed")
+    assert guarded.is_needed(tmp_path / "2", "--trigger", "recheck")
+    assert not guarded.is_needed(tmp_path / "3", "--trigger", "recheck", as_of="2024-03-22T00:00:00Z")
+
+
+def test_too_few_new_labels_are_no_reason_to_train(guarded: Guarded, tmp_path: Path) -> None:
+    """An order every half hour; its label takes two hours."""
+    version = guarded.register("2024-03-20T00:00:00Z").rpartition("/")[2]
+    put_champion(guarded, "2024-03-27T20:00:00Z")
+    skipped, _ = guarded.ingest(tmp_path / "1", "--trigger", "drift")
+    assert skipped["code"] == "too_few_labels"
+    assert skipped["reason"] == (
+        f"196 labelled rows are newer than the data of version {version} of {NAME}-local; expected at least 200 "
+        "(retraining.min_new_labels), and enough of each outcome in the newer half to judge by"
+    )
+    put_champion(guarded, "2024-03-27T18:00:00Z")
+    assert guarded.is_needed(tmp_path / "2", "--trigger", "drift")
+    # Without a champion there is all to learn; a person is always obeyed.
+    put_champion(guarded, "2024-03-31T00:00:00Z")
+    assert guarded.is_needed(tmp_path / "3", "--trigger", "drift", "--champion", "none")
+    assert guarded.is_needed(tmp_path / "4")

@@ -76,7 +76,7 @@ def test_declared_missing_texts_are_missing_in_training_and_requests(tmp_path: P
     assert schema.convert_batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
 
 
-def test_a_changed_value_changes_only_the_snapshot_identity(first: Trained, tmp_path: Path) -> None:
+def test_a_changed_value_changes_only_the_identity_of_the_data(first: Trained, tmp_path: Path) -> None:
     snapshot, manifest = Snapshot.read(first.folder / "snapshot")
     events = {name: values.copy() for name, values in snapshot.data["events"].items()}
     events["size"][100] += 1
@@ -89,7 +89,9 @@ def test_a_changed_value_changes_only_the_snapshot_identity(first: Trained, tmp_
     synthetic.hand_over(job / "processing" / "output" / "dataset", base / "input" / "data" / "dataset")
     synthetic.run_step(first.pyz, base, "train")
     identity = Trained(base, first.pyz).identity
-    assert identity == {**first.identity, "snapshot": written["sha256"]}
+    dataset = json.loads((job / "processing/output/dataset/manifest.json").read_text())["sha256"]
+    assert dataset != first.identity["dataset"]
+    assert identity == {**first.identity, "snapshot": written["sha256"], "dataset": dataset}
 
 
 def test_a_changed_line_of_code_changes_only_the_code_identity(first: Trained, tmp_path: Path) -> None:

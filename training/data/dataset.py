@@ -1,7 +1,8 @@
 """Step 3: the training set, each row as it was known when its prediction would have been made, split by time.
 
-The newest rows, which a champion has not seen, are the `judge` fold, on which champion and challenger are compared; of
-the rest, the newest share is the `holdout`, on which gates are measured; what remains is `fit`.
+The newest rows are the `holdout`, on which the model is judged; what remains is `fit`. With a champion, the holdout is
+the newer half of the rows that the champion has not seen, so that both can be compared on it, and so that the
+challenger learns from the older half. Once the model is judged it is fitted again on all rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from millrace import UseCase
 from millrace.errors import DataError
+from millrace.metrics import Problem
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.join import join
@@ -25,9 +27,11 @@ from training.registry import fetch_champion
 
 ROWS = "rows.parquet"
 FOLD = "fold"
-FIT, HOLDOUT, JUDGE = "fit", "holdout", "judge"
+FIT, HOLDOUT = "fit", "holdout"
 #: The fewest rows of a fold; fewer are too few to measure anything.
 FEWEST = 30
+#: The fewest rows of each outcome of a binary problem in rows that compare a challenger with the champion.
+FEWEST_OUTCOMES = 20
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,14 @@ class Dataset:
         """Return the rows of the given folds.
 
         Args:
-            folds: `fit`, `holdout` or `judge`; one or more.
+            folds: `fit` or `holdout`, or both.
         """
         return c.select_rows(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
+
+    @property
+    def is_unseen(self) -> bool:
+        """True if the champion has seen no row of the holdout."""
+        return bool(self.manifest["unseen"])
 
 
 def run_dataset(job: Job, wanted_champion: str) -> None:
@@ -77,18 +86,23 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
         package = fetch_champion(job, wanted_champion, Path(scratch))
         unseen_since = package.trained_until if package else None
     rows = join_labelled_events(job.use_case, snapshot)
-    rows[FOLD] = assign_folds(job.use_case, rows[job.use_case.event_time], snapshot.as_of, unseen_since)
+    times, target = rows[job.use_case.event_time], rows[job.use_case.target]
+    start = None
+    if unseen_since is not None:
+        start = find_judging_start(job.use_case, times, target, snapshot.as_of, unseen_since)
+    rows[FOLD] = assign_folds(job.use_case, times, start)
     folder = job.make_output_folder("dataset")
     c.write(rows, folder / ROWS)
-    counts = {fold: int(np.sum(rows[FOLD] == fold)) for fold in (FIT, HOLDOUT, JUDGE)}
+    counts = {fold: int(np.sum(rows[FOLD] == fold)) for fold in (FIT, HOLDOUT)}
     write_json(
         folder / MANIFEST,
         {
-            "version": 1,
+            "version": 2,
             "snapshot": manifest["sha256"],
             "as_of": manifest["as_of"],
             "champion": package.arn if package else None,
             "folds": counts,
+            "unseen": start is not None,
             "unlabelled": c.count_rows(snapshot.data[EVENTS]) - c.count_rows(rows),
             "sha256": c.hash_columns(rows),
         },
@@ -109,9 +123,7 @@ def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Arr
         Columns of the events and of the tables, and the target as float64; one row per labelled event, in the events'
         order.
     """
-    events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
-    outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
-    target = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
+    events, target = snapshot.data[EVENTS], find_outcomes(use_case, snapshot)
     known = ~np.isnan(target)
     rows = join(
         use_case, c.select_rows(events, known), {table.name: snapshot.data[table.name] for table in use_case.tables}
@@ -119,42 +131,80 @@ def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Arr
     return rows | {use_case.target: target[known]}
 
 
-def assign_folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: np.datetime64 | None) -> Array:
+def find_outcomes(use_case: UseCase, snapshot: Snapshot) -> Array:
+    """Return the outcome of each event of a snapshot as float64; NaN where no label has arrived.
+
+    Args:
+        use_case: The declaration.
+        snapshot: The snapshot.
+    """
+    events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
+    outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
+    return np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
+
+
+def find_judging_start(
+    use_case: UseCase, times: Array, target: Array, as_of: np.datetime64, unseen_since: np.datetime64
+) -> np.datetime64 | None:
+    """Return the time from which rows can judge champion and challenger: neither was fitted on them.
+
+    It is the middle of the rows that the champion has not seen, at the start of a block, but not earlier than the
+    declared span before the data time.
+
+    Args:
+        use_case: The declaration: the longest span that judges, and the length of a block.
+        times: Event times in ascending order.
+        target: The outcome of each row.
+        as_of: The data time of the snapshot.
+        unseen_since: The newest event time in the champion's training.
+
+    Returns:
+        The time; None where the rows after it are too few to judge, or those before it too few to fit.
+    """
+    new = np.flatnonzero(times > unseen_since)
+    if not len(new):
+        return None
+    block = np.timedelta64(use_case.champion.block, "us")
+    middle = max(times[new[len(new) // 2]], as_of - np.timedelta64(use_case.champion.judged_on, "us"))
+    since_epoch = middle - np.datetime64(0, "us")
+    start = np.datetime64(0, "us") + -(-since_epoch // block) * block
+    judging = times >= start
+    counts = [int(judging.sum()), int((~judging).sum())]
+    if use_case.problem is Problem.BINARY:
+        counts += [int((target[judging] == outcome).sum()) + FEWEST - FEWEST_OUTCOMES for outcome in (0, 1)]
+    return start if min(counts) >= FEWEST else None
+
+
+def assign_folds(use_case: UseCase, times: Array, start: np.datetime64 | None) -> Array:
     """Return the fold of each row.
 
     Args:
-        use_case: The declaration: the share that is held out, and how long the champion is judged.
+        use_case: The declaration: the share that is held out where no time is given.
         times: Event times in ascending order.
-        as_of: The data time of the snapshot.
-        unseen_since: The newest event time in the champion's training; None without a champion.
+        start: The time from which rows are held out; None for the newest share of them.
 
     Raises:
         DataError: When too few rows are left to fit or to hold out.
     """
-    fold = np.full(len(times), FIT, dtype=object)
-    if unseen_since is not None:
-        judge = (times >= as_of - np.timedelta64(use_case.champion.judged_on, "us")) & (times > unseen_since)
-        # Too few new rows cannot decide a comparison; the challenger learns from them instead.
-        if judge.sum() >= FEWEST:
-            fold[judge] = JUDGE
-    rest = np.flatnonzero(fold == FIT)
-    cut = len(rest) - round(use_case.holdout * len(rest))
-    if min(cut, len(rest) - cut) < FEWEST:
+    if start is not None:
+        return np.where(times >= start, HOLDOUT, FIT).astype(object)
+    cut = len(times) - round(use_case.holdout * len(times))
+    if min(cut, len(times) - cut) < FEWEST:
         raise DataError(
-            f"{len(rest)} rows with labels",
-            f"leave {cut} to fit and {len(rest) - cut} to hold out",
+            f"{len(times)} rows with labels",
+            f"leave {cut} to fit and {len(times) - cut} to hold out",
             expected=f"at least {FEWEST} of each",
             fix=f"widen history (now {use_case.history}) or wait for labels",
         )
     # Rows with the same event time stay in one fold.
-    instant = times[rest[cut]]
-    fold[rest[times[rest] >= instant]] = HOLDOUT
+    instant = times[cut]
+    fold = np.where(times >= instant, HOLDOUT, FIT).astype(object)
     left = int((fold == FIT).sum())
     if left < FEWEST:
         raise DataError(
             use_case.event_time,
             (
-                f"is {format_time(instant)} in {int((times[rest] == instant).sum())} of {len(rest)} "
+                f"is {format_time(instant)} in {int((times == instant).sum())} of {len(times)} "
                 f"rows with labels; rows of one instant stay in one fold, which leaves {left} to fit"
             ),
             expected=f"at least {FEWEST}",

@@ -1,53 +1,149 @@
-"""The guard of automatic retraining: one training at a time, and not too soon after the previous one.
+"""The guard of automatic retraining: whether a start of the training pipeline trains, or is skipped, and why.
 
-Without it, an alarm that flaps, or two triggers with one cause, would train the same model again and again.
+Without it, an alarm that flaps, or two triggers with one cause, would train the same model again and again. A start
+that is skipped succeeds: it is no failure that anyone should be called for.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from millrace.errors import MillraceError
-from queries.packages import describe_package, find_newest_package
+from millrace.documents import SkipCode, Start
+from millrace.inventory import JobVariable
+from queries.alarms import list_firing
+from queries.packages import APPROVED, REJECTED, describe_package, list_packages
 from queries.pipelines import EXECUTING, list_executions
+from training.columns import Array
+from training.data.dataset import find_judging_start, find_outcomes
+from training.data.snapshot import EVENTS, Snapshot
 from training.io import format_time, parse_time, print_progress
 from training.job import Job
+from training.registry import fetch_champion
 
-#: The trigger of a training that a person started; the guard never refuses it.
+#: The trigger of a training that a person started; the guard never skips it.
 MANUAL = "manual"
+#: The trigger of the schedule that tries again while an alarm stays in ALARM.
+RECHECK = "recheck"
+_DAY = np.timedelta64(1, "D")
+
+_SENTENCES = {
+    SkipCode.RUNNING: "execution {other} was started before, still runs and trains on the same data",
+    SkipCode.NO_ALARM: "none of the alarms that retrain is in ALARM: {alarms}",
+    SkipCode.BUDGET: "{count} models were trained within a day before {now}; at most {most} are (retraining.per_day)",
+    SkipCode.COOLDOWN: (
+        "{version} was trained on data as of {trained}, this would be as of {now}; expected at least {cooldown} "
+        "between them: retraining.cooldown, doubled for each of {lost} refused models since the champion"
+    ),
+    SkipCode.TOO_FEW_LABELS: (
+        "{rows} labelled rows are newer than the data of {version}; expected at least {least} "
+        "(retraining.min_new_labels), and enough of each outcome in the newer half to judge by"
+    ),
+}
 
 
-def refuse_untimely_training(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
-    """Refuse an automatic training that must not run now.
+@dataclass(frozen=True)
+class Attempt:
+    """A start of the training pipeline.
+
+    Attributes:
+        as_of: The time of the data that would be trained on.
+        trigger: What started it; `manual` is never skipped.
+        execution: The ARN of the execution; empty when it is not known.
+        champion: The value of the pipeline's parameter: an ARN, `approved` or `none`.
+    """
+
+    as_of: np.datetime64
+    trigger: str = MANUAL
+    execution: str = ""
+    champion: str = "approved"
+
+    def skip(self, code: SkipCode, **fields: Any) -> Start:
+        """Return the decision not to train."""
+        return Start(version=1, needed=0, trigger=self.trigger, code=code, reason=_SENTENCES[code].format(**fields))
+
+    def go(self) -> Start:
+        """Return the decision to train."""
+        return Start(version=1, needed=1, trigger=self.trigger)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A registered model: its version for people, and when it was trained."""
+
+    version: str
+    time: np.datetime64
+
+
+def decide_before_ingestion(job: Job, attempt: Attempt) -> Start:
+    """Return whether an execution trains, as far as that is known without its data.
 
     Args:
         job: The job; its names identify the pipeline and the model package group.
-        as_of: The time of the data that would be trained on.
-        trigger: What started the pipeline; ``manual`` is never refused.
-        execution: The ARN of the pipeline's execution; empty when it is not known.
-
-    Raises:
-        MillraceError: When an earlier execution still runs or the newest model is too recent.
+        attempt: The start.
     """
-    if trigger == MANUAL:
-        return
-    if other := _runs_already(job, execution):
-        raise MillraceError(
-            "training",
-            (
-                f"was not started: trigger {trigger!r}: execution {other} of "
-                f"{job.names.training_pipeline} was started before, still runs and trains on the same "
-                "data"
-            ),
-            fix="wait for it, or start the pipeline with Trigger=manual",
-        )
-    _cooled_down(job, as_of, trigger)
+    if attempt.trigger == MANUAL:
+        return attempt.go()
+    if other := _find_running(job, attempt.execution):
+        return attempt.skip(SkipCode.RUNNING, other=other)
+    retraining, sagemaker = job.use_case.retraining, job.make_client("sagemaker")
+    if attempt.trigger == RECHECK:
+        alarms = [job.names.alarm(kind) for kind in retraining.on]
+        if not list_firing(job.make_client("cloudwatch"), alarms):
+            return attempt.skip(SkipCode.NO_ALARM, alarms=", ".join(alarms))
+    # An old --as-of must not look like time that has passed.
+    now = max(attempt.as_of, job.find_data_time("now"))
+    newest = list(islice(_list_trained(job, sagemaker), retraining.per_day))
+    if len(newest) == retraining.per_day and now - newest[-1].time < _DAY:
+        return attempt.skip(SkipCode.BUDGET, count=len(newest), now=format_time(now), most=retraining.per_day)
+    if newest:
+        lost = _count_refused(job, sagemaker)
+        cooldown = min(retraining.cooldown * 2 ** min(lost, 30), max(retraining.longest_cooldown, retraining.cooldown))
+        if now - newest[0].time < np.timedelta64(cooldown, "us"):
+            trained = format_time(newest[0].time)
+            fields = {"version": newest[0].version, "trained": trained, "cooldown": cooldown, "lost": lost}
+            return attempt.skip(SkipCode.COOLDOWN, now=format_time(now), **fields)
+    return attempt.go()
 
 
-def _runs_already(job: Job, execution: str) -> str | None:
+def decide_after_ingestion(job: Job, attempt: Attempt, snapshot: Snapshot) -> Start:
+    """Return whether the labels that are new since the champion's training are enough to train and to judge.
+
+    Args:
+        job: The job.
+        attempt: The start.
+        snapshot: What is known at the data time; it need not be valid.
+    """
+    if attempt.trigger == MANUAL:
+        return attempt.go()
+    with tempfile.TemporaryDirectory() as scratch:
+        package = fetch_champion(job, attempt.champion, Path(scratch))
+        if package is None:
+            return attempt.go()
+        unseen_since, version = package.trained_until, f"version {package.version} of {job.names.model_package_group}"
+    case = job.use_case
+    times, target = _sort_labelled(snapshot.data[EVENTS][case.event_time], find_outcomes(case, snapshot))
+    rows, least = int((times > unseen_since).sum()), case.retraining.min_new_labels
+    if rows < least or find_judging_start(case, times, target, snapshot.as_of, unseen_since) is None:
+        return attempt.skip(SkipCode.TOO_FEW_LABELS, rows=rows, version=version, least=least)
+    return attempt.go()
+
+
+def _sort_labelled(times: Array, target: Array) -> tuple[Array, Array]:
+    """Return the times and outcomes of the rows whose outcome is known, in the order of time."""
+    known = ~np.isnan(target) & ~np.isnat(times)
+    order = np.argsort(times[known], kind="stable")
+    return times[known][order], target[known][order]
+
+
+def _find_running(job: Job, execution: str) -> str | None:
     """Return the ARN of the earliest running execution that was started before this one, or None.
 
     The ARN orders executions started at the same time; if this one is not known, every running execution counts.
@@ -67,27 +163,27 @@ def _order(summary: dict[str, Any]) -> tuple[datetime, str]:
     return summary["StartTime"], summary["PipelineExecutionArn"]
 
 
-def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
-    """Refuse when the newest model, approved or not, was trained on data from within the cooldown before ``as_of``."""
-    cooldown = np.timedelta64(job.use_case.retraining.cooldown, "us")
-    sagemaker = job.make_client("sagemaker")
-    arn = find_newest_package(sagemaker, job.names.model_package_group)
-    described = describe_package(sagemaker, arn) if arn else None
-    if described is None:
-        return
-    text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
-    if not text:
-        print_progress(f"guard: {arn} does not record the time of its training data; no cooldown applies")
-        return
-    trained = parse_time(text, f"as_of of {arn}")
-    if as_of - trained < cooldown:
-        version = f"version {described.get('ModelPackageVersion')} of {job.names.model_package_group}"
-        raise MillraceError(
-            "training",
-            (
-                f"was not started: trigger {trigger!r}: {version} was trained on data as of "
-                f"{format_time(trained)}, this would be as of {format_time(as_of)}"
-            ),
-            expected=f"at least {job.use_case.retraining.cooldown} between them (retraining.cooldown)",
-            fix="wait, or start the pipeline with Trigger=manual",
-        )
+def _list_trained(job: Job, sagemaker: Any) -> Iterator[_Trained]:
+    """Yield the models of the group that record the time of their data, whatever became of them, newest first."""
+    group = job.names.model_package_group
+    for summary in list_packages(sagemaker, group):
+        arn = summary["ModelPackageArn"]
+        described = describe_package(sagemaker, arn)
+        if described is None:
+            continue
+        text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
+        if not text:
+            print_progress(f"guard: {arn} does not record the time of its training data; it is not counted")
+            continue
+        time = parse_time(text, f"as_of of {arn}")
+        if not job.environment.get(JobVariable.CLOCK):
+            created = np.datetime64(summary["CreationTime"].astimezone(UTC).replace(tzinfo=None), "us")
+            time = max(time, created)
+        yield _Trained(f"version {described.get('ModelPackageVersion')} of {group}", time)
+
+
+def _count_refused(job: Job, sagemaker: Any) -> int:
+    """Return how many models were refused since the champion, by a gate or because they are no better."""
+    summaries = list_packages(sagemaker, job.names.model_package_group)
+    since = takewhile(lambda summary: summary.get("ModelApprovalStatus") != APPROVED, summaries)
+    return sum(summary.get("ModelApprovalStatus") == REJECTED for summary in since)

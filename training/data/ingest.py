@@ -1,4 +1,4 @@
-"""Step 1: take the snapshot of what is known at one instant."""
+"""Step 1: decide whether to train, and take the snapshot of what is known at one instant."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from training.columns import Array, Columns, count_rows, select_rows
 from training.data import guard
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT, Functions, get_lookback
-from training.io import print_progress
+from training.io import print_progress, write_json
 from training.job import Job
 
+#: The file with the decision whether an execution trains.
+START = "start.json"
 
-def run_ingest(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
-    """Write the snapshot as of a data time, unless the guard refuses the training.
+
+def run_ingest(
+    job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "", champion: str = "approved"
+) -> None:
+    """Write `start.json`, the decision whether this execution trains, and if it does the snapshot as of a data time.
 
     Args:
         job: This job.
         as_of: A data time in ISO 8601, or ``now``.
-        trigger: What started the pipeline; the guard never refuses ``manual``.
+        trigger: What started the pipeline; ``manual`` always trains.
         execution: The ARN of the pipeline's execution; empty when it is not known.
-
-    Raises:
-        MillraceError: When the guard refuses the training.
+        champion: The ARN of the champion's package; ``approved`` to look it up; ``none`` for no champion.
     """
-    time = job.find_data_time(as_of)
-    guard.refuse_untimely_training(job, time, trigger, execution)
-    snapshot = collect_snapshot(job.functions, time)
+    attempt = guard.Attempt(job.find_data_time(as_of), trigger, execution, champion)
+    start = guard.decide_before_ingestion(job, attempt)
+    if start.needed:
+        snapshot = collect_snapshot(job.functions, attempt.as_of)
+        start = guard.decide_after_ingestion(job, attempt, snapshot)
+    write_json(job.make_output_folder("start") / START, start.dump())
+    if not start.needed:
+        print_progress(f"skipped: trigger {trigger!r}: {start.reason}")
+        return
     manifest = snapshot.write(job.make_output_folder("snapshot"))
     counts = ", ".join(f"{name} {count_rows(data)}" for name, data in snapshot.data.items())
     print_progress(

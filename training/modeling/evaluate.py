@@ -1,7 +1,8 @@
 """Step 5: measure the model on rows it has not seen, audit its groups, compare it with the champion, decide.
 
-The gate uses the holdout alone. The comparison uses rows that neither model was fitted on: the newest ones, or else
-those that both held out. Without such rows a person decides.
+The scores of the holdout are those of the first fit, which has not seen it. The comparison uses rows that neither
+model was fitted on: the holdout if the champion has seen none of it, or else rows that both held out. Without such rows
+a person decides.
 """
 
 from __future__ import annotations
@@ -17,24 +18,28 @@ from pathlib import Path
 import numpy as np
 
 from millrace import DeclarationError, UseCase
-from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation, Gate, Rates, Slice
+from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation, Gate, Rates, Slice, Verdict
 from millrace.environment import Promotion
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
-from millrace.metrics import get_direction
-from queries.packages import APPROVED, PENDING, REJECTED
+from queries.packages import APPROVED, PENDING, REJECTED, list_packages
 from training import columns as c
 from training.columns import Array, Columns, find_kind, is_missing
-from training.data.dataset import FEWEST, FOLD, JUDGE, Dataset
+from training.data.dataset import FEWEST, FOLD, Dataset
+from training.data.dataset import HOLDOUT as HELD_OUT
 from training.io import print_progress, write_json
 from training.job import Job
 from training.metrics import compute_calibration_bins, compute_metrics, compute_rates, round_floats
+from training.modeling.champion import compare_predictions
 from training.modeling.model import HOLDOUT, Model
 from training.modeling.score import score_with
 from training.registry import Package, fetch_champion, unpack_archive
 
 #: One-row predictions that are timed.
 TIMED = 100
+
+#: The parts of an identity that determine the final fit; folds only determine what was measured.
+_RECIPE = ("snapshot", "code", "parameters")
 
 #: Characters that the registry does not accept in a property's value.
 _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
@@ -66,7 +71,8 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
         slices = audit_slices(case, holdout)
         failed = find_gate_failures(case, metrics, slices)
         package = fetch_champion(job, wanted_champion, Path(scratch) / "champion")
-        comparison = compare_with_champion(case, model, folder, dataset, package, Path(scratch))
+        look = count_looks(job, package) if package else 1
+        comparison = compare_with_champion(case, model, folder, dataset, package, look, Path(scratch))
         latency = measure_latency(model, dataset.rows)
     identity = {**model.document["identity"], "model": hashlib.sha256(archive.read_bytes()).hexdigest()}
     status, reason = decide_approval(failed, package, comparison, _promotion(job))
@@ -81,7 +87,7 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
             CalibrationBin.model_validate(each) for each in compute_calibration_bins(holdout["y"], holdout["p"])
         ],
         identity=identity,
-        metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
+        metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], package, comparison, reason),
     )
     write_json(job.make_output_folder("evaluation") / "evaluation.json", round_floats(evaluation.dump()))
     for name, value in metrics.items():
@@ -145,57 +151,45 @@ def _gap(found: list[float | int | None]) -> float | None:
 
 
 def compare_with_champion(
-    case: UseCase, model: Model, folder: Path, dataset: Dataset, package: Package | None, scratch: Path
+    case: UseCase, model: Model, folder: Path, dataset: Dataset, package: Package | None, look: int, scratch: Path
 ) -> Comparison:
-    """Compare champion and challenger on rows that neither was fitted on."""
+    """Compare champion and challenger on rows that neither was fitted on.
+
+    Args:
+        case: The declaration.
+        model: The challenger.
+        folder: Where the challenger's archive is unpacked.
+        dataset: The training set.
+        package: The champion; None without one.
+        look: Which challenger of this champion it is, from 1.
+        scratch: A folder for temporary files.
+    """
     if package is None:
-        return _comparison("no champion exists")
+        return Comparison(text="no champion exists")
     version = f"champion version {package.version}"
-    if package.document["identity"] == model.document["identity"]:
+    identities = [document["identity"] for document in (package.document, model.document)]
+    if all(identities[0][name] == identities[1][name] for name in _RECIPE):
         text = f"{version} is the same model: same data, code and parameters"
-        return _comparison(text, is_better=False)
-    judge = dataset.select_folds(JUDGE)
-    if c.count_rows(judge):
-        rows = {name: values for name, values in judge.items() if name not in (case.target, FOLD)}
-        y, mine = judge[case.target], model.predict(rows)
+        return Comparison(text=text, verdict=Verdict.BEATEN)
+    ours = c.read(folder / HOLDOUT)
+    y, mine, times = ours["y"], ours["p"], ours[case.event_time]
+    if dataset.is_unseen:
+        held_out = dataset.select_folds(HELD_OUT)
+        rows = {name: values for name, values in held_out.items() if name not in (case.target, FOLD)}
         try:
             theirs, _ = score_with(package.folder, rows, scratch)
         except DataError as error:
-            return _comparison(f"{version} could not be evaluated: {error}")
+            return Comparison(text=f"{version} could not be evaluated: {error}", verdict=Verdict.UNDECIDED)
         which = f"the {len(y)} newest rows"
     else:
-        ours, other = c.read(folder / HOLDOUT), c.read(package.folder / HOLDOUT)
+        other = c.read(package.folder / HOLDOUT)
         _, left, right = np.intersect1d(ours[case.key].astype(str), other[case.key].astype(str), return_indices=True)
         if len(left) < FEWEST:
-            return _comparison(f"{version} was fitted on all rows: the two cannot be compared")
-        y, mine, theirs = ours["y"][left], ours["p"][left], other["p"][right]
+            text = f"{version} was fitted on all rows: the two cannot be compared"
+            return Comparison(text=text, verdict=Verdict.UNDECIDED)
+        y, mine, times, theirs = y[left], mine[left], times[left], other["p"][right]
         which = f"{len(y)} rows that both held out"
-    return _judged(case, version, which, y, mine, theirs)
-
-
-def _comparison(
-    text: str,
-    rows: int = 0,
-    champion_: float | None = None,
-    challenger: float | None = None,
-    is_better: bool | None = None,
-) -> Comparison:
-    """Return a comparison with all its fields set."""
-    return Comparison(package="", text=text, rows=rows, champion=champion_, challenger=challenger, is_better=is_better)
-
-
-def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, theirs: Array) -> Comparison:
-    metric = case.champion_metric
-    challenger, champion_ = (compute_metrics(case.problem, y, p).get(metric) for p in (mine, theirs))
-    if challenger is None or champion_ is None:
-        return _comparison(f"{metric} is undefined on {which}, which contain only one outcome", rows=len(y))
-    gain = challenger - champion_ if get_direction(case.problem, metric) == "higher" else champion_ - challenger
-    is_better = gain >= case.champion.better_by
-    text = (
-        f"{metric} {challenger:.5f} against {champion_:.5f} of {version} on {which}: "
-        f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.5f}, required {case.champion.better_by:g}"
-    )
-    return _comparison(text, len(y), champion_, challenger, bool(is_better))
+    return compare_predictions(case, y, mine, theirs, times, look=look, version=version, rows=which)
 
 
 def decide_approval(
@@ -207,9 +201,18 @@ def decide_approval(
         return REJECTED, "; ".join(failed)
     if package is None:
         return passed, "the gate is passed and no champion exists"
-    if comparison.is_better is None:
-        return PENDING, comparison.text
-    return (passed if comparison.is_better else REJECTED), comparison.text
+    statuses = {Verdict.BETTER: passed, Verdict.BEATEN: REJECTED}
+    return statuses.get(comparison.verdict or Verdict.UNDECIDED, PENDING), comparison.text
+
+
+def count_looks(job: Job, champion: Package) -> int:
+    """Return which challenger of a champion this one is: 1 and the models that were registered after the champion."""
+    looks = 1
+    for summary in list_packages(job.make_client("sagemaker"), job.names.model_package_group):
+        if summary["ModelPackageArn"] == champion.arn:
+            return looks
+        looks += 1
+    return looks
 
 
 def measure_latency(model: Model, rows: Columns) -> dict[str, float]:
@@ -227,12 +230,33 @@ def measure_latency(model: Model, rows: Columns) -> dict[str, float]:
 
 
 def _metadata(
-    case: UseCase, metrics: dict[str, float], identity: dict[str, str], as_of: str, reason: str
+    case: UseCase,
+    metrics: dict[str, float],
+    identity: dict[str, str],
+    as_of: str,
+    package: Package | None,
+    comparison: Comparison,
+    reason: str,
 ) -> dict[str, str]:
     """Return the package's metadata: texts of at most 256 characters, with the same names for every model."""
     names = dict.fromkeys([*(bound.metric for bound in case.gates), case.champion_metric])
     figures = {name: f"{metrics[name]:.5f}" if name in metrics else "undefined" for name in names}
-    return {**identity, **figures, "as_of": as_of, "comparison": _UNTAKEN.sub("", reason)[:256]}
+    compared = {
+        "gain": comparison.gain,
+        "gain_lower": comparison.lower,
+        "gain_upper": comparison.upper,
+        "margin": comparison.margin,
+        "look": comparison.look,
+    }
+    return {
+        **identity,
+        **figures,
+        "as_of": as_of,
+        "champion": package.arn if package else "none",
+        "verdict": comparison.verdict.value if comparison.verdict else "none",
+        **{name: "none" if value is None else f"{value:.6g}" for name, value in compared.items()},
+        "comparison": _UNTAKEN.sub("", reason)[:256],
+    }
 
 
 def _promotion(job: Job) -> Promotion:

@@ -1,4 +1,7 @@
-"""Step 4, a training job: fit, score the holdout, refit with it, write the model.
+"""Step 4, a training job: fit, score the holdout, refit on all rows, write the model.
+
+The holdout's scores are those of the first fit, which has not seen it; they judge the model, and are the baseline of
+the scores that it will give: the final fit has seen every row, and scores on rows that a model has seen are too sharp.
 
 Nothing of the run itself goes into the model: no time, no name. The same data, code and parameters give the same
 bytes, which is why fitting uses one thread: sums of floats depend on how they are split.
@@ -23,6 +26,7 @@ from training.job import Job
 from training.metrics import compute_metrics
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
+from training.modeling.windows import choose_window
 from training.registry import BUNDLE
 
 LIBRARIES = ("numpy", "scikit-learn")
@@ -44,26 +48,27 @@ def run_train(job: Job) -> None:
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
     parameters = merge_parameters(case.parameters, job)
     train, holdout = dataset.select_folds(FIT), dataset.select_folds(HOLDOUT)
+    choice = choose_window(job.functions, parameters, {name: train[name] for name in train if name != FOLD})
+    train = c.select_rows(train, choice.select(train[case.event_time]))
     first = fit_model(job.functions, parameters, *_split(job, train))
     rows, y = _split(job, holdout)
     p = first.predict(rows)
     for name, value in compute_metrics(case.problem, y, p).items():
         print_progress(f"holdout_{name}={value:.6f};")
-    everything = dataset.select_folds(FIT, HOLDOUT)
+    everything = c.select_rows(dataset.rows, choice.select(dataset.rows[case.event_time]))
     rows, outcome = _split(job, everything)
     final = fit_model(job.functions, parameters, rows, outcome)
     folder = job.base / "model"
-    final.document |= _description(job, dataset, everything, parameters)
+    final.document |= _description(job, dataset, everything, parameters) | {"windows": choice.losses}
     final.save(folder)
     features = final.compute_features(rows)
-    scores = final.score(features)
-    if not np.array_equal(Model.load(folder, job.functions).score(features), scores):
+    if not np.array_equal(Model.load(folder, job.functions).score(features), final.score(features)):
         raise DataError(
             "the saved model's predictions",
             "differ from the fitted model's on the training rows",
             fix="do not serve it",
         )
-    write_json(folder / BASELINE, compute_baseline(features | {SCORE: scores}))
+    write_json(folder / BASELINE, compute_baseline({**features, SCORE: p}))
     c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
     shutil.copyfile(job.bundle, folder / BUNDLE)
@@ -96,15 +101,16 @@ def _split(job: Job, rows: Columns) -> tuple[dict[str, Array], Array]:
 
 
 def _scored(job: Job, rows: Columns, y: Array, p: Array) -> dict[str, Array]:
-    """Return the holdout: key, outcome and score, and the columns that slices group by."""
+    """Return the holdout: key, event time, outcome and score, and the columns that slices group by."""
     case = job.use_case
     groups = {slice_.column: rows[slice_.column] for slice_ in case.slices if slice_.column in rows}
-    return {case.key: rows[case.key], "y": y, "p": p, **groups}
+    return {**groups, case.key: rows[case.key], case.event_time: rows[case.event_time], "y": y, "p": p}
 
 
 def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str, Any]) -> dict[str, Any]:
     case = job.use_case
     times = rows[case.event_time]
+    fitted, judged = (dataset.select_folds(fold)[case.event_time] for fold in (FIT, HOLDOUT))
     return {
         "version": 1,
         "use_case": case.name,
@@ -114,6 +120,12 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "rows": len(times),
         "trained_from": format_time(np.min(times)),
         "trained_until": format_time(np.max(times)),
+        # What was measured was measured on a fit of the rows before the first of these.
+        "judged": {
+            "fitted_until": format_time(np.max(fitted)),
+            "from": format_time(np.min(judged)),
+            "rows": len(judged),
+        },
         "columns": {
             name: c.find_kind(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
         },
@@ -122,6 +134,7 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "parameters": parameters,
         "identity": {
             "snapshot": dataset.manifest["snapshot"],
+            "dataset": dataset.manifest["sha256"],
             "code": job.code_sha256,
             "parameters": hash_document({"parameters": parameters, "seed": case.seed}),
         },

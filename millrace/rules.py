@@ -1,0 +1,153 @@
+"""The rules of a use case: gates, audits, the champion rule, expectations of data, monitoring and retraining.
+
+Each default is what a careful team would choose, with the reason beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from millrace.errors import InvalidValueError
+from millrace.fields import NOTHING, Column, Duration, Interval, TableName
+from millrace.metrics import RANGES
+from millrace.part import Part
+
+
+class Gate(Part):
+    """A bound that a model must meet on rows it has not seen, or it is registered as refused."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __init__(self, metric: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if metric is None else {"metric": metric, **fields})
+
+    @model_validator(mode="after")
+    def _has_one_bound_that_can_be(self) -> Gate:
+        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if not bounds:
+            raise InvalidValueError(
+                "at_least and at_most",
+                "are both missing",
+                expected="one of the two",
+                fix="add the bound that a model must meet",
+            )
+        if len(bounds) == 2:
+            raise InvalidValueError(
+                f"at_least={self.at_least} and at_most={self.at_most}",
+                "are given together",
+                expected="one of the two",
+                fix="two bounds are two gates",
+            )
+        side = "at_most" if self.at_least is None else "at_least"
+        low, high = RANGES.get(self.metric, (None, None))
+        if (low is not None and bounds[0] < low) or (high is not None and bounds[0] > high):
+            expected = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+            raise InvalidValueError(
+                f"{side}={bounds[0]:g}",
+                f"is outside the range of {self.metric!r}",
+                expected=expected,
+                fix="change it",
+            )
+        return self
+
+
+class Slice(Part):
+    """A grouping whose groups are audited one by one; a gap above its bound fails the gate."""
+
+    column: Column
+    max_tpr_gap: float | None = Field(default=None, gt=0, le=1)
+    """Largest allowed difference of true positive rates between two groups; None only reports it."""
+    max_fpr_gap: float | None = Field(default=None, gt=0, le=1)
+    """Largest allowed difference of false positive rates between two groups; None only reports it."""
+    min_rows: int = Field(default=500, ge=30)
+    """Smaller groups are reported but not judged: their gap is mostly noise."""
+
+    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if column is None else {"column": column, **fields})
+
+
+class Champion(Part):
+    """The rule by which a challenger takes the champion's place, judged on the newest rows, which neither has seen."""
+
+    metric: str | None = None
+    """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
+    better_by: float = Field(default=0.005, ge=0, lt=1)
+    """The smallest gain worth a deployment, as a share of the champion's loss: the metric, or 1 - metric where higher
+    values are better. That a gain is not chance is the interval's matter, not the margin's."""
+    judged_on: Duration = Field(default=timedelta(days=30), gt=NOTHING)
+    """The longest span that judges. It is at most the newer half of what the champion has not seen: the challenger
+    learns from the older half."""
+    block: Duration = Field(default=timedelta(days=1), gt=NOTHING)
+    """Rows of one block of time are not independent: the interval of a gain is over blocks."""
+
+
+class Expect(Part):
+    """A rule for one column of the events, of the labels or of a table; a batch that breaks it is quarantined."""
+
+    column: Column
+    table: TableName = "events"
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[str, ...] = ()
+    max_missing: float = Field(default=1.0, ge=0, le=1)
+    """Largest allowed share of missing values."""
+    max_bad: float = Field(default=0.0, ge=0, lt=1)
+    """Share of rows that may break the rule: they are set aside, one by one, and the batch goes on without them."""
+
+    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if column is None else {"column": column, **fields})
+
+    @model_validator(mode="after")
+    def _can_be_met_and_broken(self) -> Expect:
+        if self.at_least is None and self.at_most is None and not self.one_of and self.max_missing == 1:
+            raise InvalidValueError(
+                "the rule", "sets no limit", expected="at_least, at_most, one_of or max_missing below 1", fix="add one"
+            )
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise InvalidValueError(
+                f"at_least={self.at_least:g} and at_most={self.at_most:g}", "exclude every value", fix="change one"
+            )
+        return self
+
+
+class Monitoring(Part):
+    """The settings of the monitor, which runs once the model serves."""
+
+    # An alarm looks back at most seven days, and the heartbeat's covers two late runs.
+    every: Interval = Field(default=timedelta(days=1), le=timedelta(days=2, hours=19))
+    """How often the monitor runs."""
+    window: Duration = Field(default=timedelta(days=28), gt=NOTHING)
+    """How far back it looks: whole weeks, or calendar columns drift by themselves."""
+    psi_alarm: float = Field(default=0.25, gt=0)
+    """Population stability index of a feature or of the score from which the drift alarm fires."""
+    informational: tuple[Column, ...] = ()
+    """Columns whose drift is reported but never alarms, such as seasons."""
+    calibration_alarm: float | None = Field(default=None, gt=0, le=1)
+    """Expected calibration error against arrived labels from which the calibration alarm fires."""
+    min_labels: int = Field(default=500, ge=50)
+    """With fewer labelled predictions, quality is not published: it would be noise."""
+
+
+class Retraining(Part):
+    """The triggers that start the training pipeline by themselves."""
+
+    on: tuple[Literal["drift", "calibration"], ...] = ()
+    """Alarms whose change to ALARM starts it."""
+    every: Interval | None = None
+    """A schedule that starts it whatever the alarms say."""
+    recheck: Interval = timedelta(days=1)
+    """How often training is tried again while one of its alarms stays in ALARM, which starts nothing by itself."""
+    cooldown: Duration = Field(default=timedelta(days=1), ge=NOTHING)
+    """Minimum time between two automatic trainings: an alarm that comes and goes would train all day. It doubles with
+    every refused model since the champion: what lost yesterday loses today."""
+    longest_cooldown: Duration = Field(default=timedelta(days=14), ge=NOTHING)
+    """The bound of that doubling: a world that has changed for good is tried again."""
+    per_day: int = Field(default=4, ge=1)
+    """The most automatic trainings in a day, whatever the cooldown is."""
+    min_new_labels: int = Field(default=100, ge=1)
+    """The fewest labelled rows that the champion has not seen: with fewer there is little to learn or to judge by."""

@@ -1,0 +1,96 @@
+"""The window of history to fit on: all of it, or a trailing one, whichever predicts newer rows with the lower loss.
+
+After a change of the world old rows mislead; without one they help. Which is true is measured at an earlier origin:
+each window is fitted on the rows before it and scored on the rows after it, none of which judges the model later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError
+from millrace.metrics import Problem
+from training import columns as c
+from training.columns import Array, Columns
+from training.data.dataset import FEWEST, FEWEST_OUTCOMES
+from training.functions import Functions
+from training.io import print_progress
+from training.metrics import compute_loss
+from training.modeling.model import fit_model
+
+#: The share of the rows that a window must leave out: windows that hardly differ are not worth a fit.
+_LEFT_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen window.
+
+    Attributes:
+        window: How far back the fitted rows reach; None for all history.
+        losses: Window in days, or `all` → its loss at the earlier origin; empty where only one window was possible.
+    """
+
+    window: timedelta | None
+    losses: dict[str, float]
+
+    def select(self, times: Array) -> Array:
+        """Return the mask of the rows to fit on.
+
+        Args:
+            times: The event times of all rows that may be fitted.
+        """
+        if self.window is None:
+            return np.ones(len(times), dtype=bool)
+        return np.asarray(times > times.max() - np.timedelta64(self.window, "us"))
+
+
+def choose_window(functions: Functions, parameters: Mapping[str, Any], rows: Columns) -> Choice:
+    """Return the window with the lowest loss on the newest share of the rows, fitted on the others.
+
+    Args:
+        functions: The use case's own functions, with its declaration.
+        parameters: What `model()` is called with.
+        rows: Joined rows that may be fitted, in the order of time, with key and target.
+    """
+    case = functions.use_case
+    times, y = rows[case.event_time], rows[case.target]
+    cut = len(times) - round(case.holdout * len(times))
+    newer = times >= times[min(cut, len(times) - 1)]
+    inputs = {name: values for name, values in rows.items() if name not in (case.key, case.target)}
+    candidates: dict[timedelta | None, Array] = {None: ~newer}
+    for window in case.windows:
+        kept = ~newer & Choice(window, {}).select(np.where(newer, times.min(), times))
+        if _can_be_fitted(case.problem, y[kept]) and kept.sum() <= (1 - _LEFT_OUT) * (~newer).sum():
+            candidates[window] = kept
+    if len(candidates) == 1 or not _can_be_fitted(case.problem, y[newer]):
+        return Choice(None, {})
+    losses: dict[timedelta | None, float] = {}
+    for span, kept in candidates.items():
+        try:
+            model = fit_model(functions, parameters, c.select_rows(inputs, kept), y[kept])
+        except DataError as error:
+            if span is None:
+                raise
+            print_progress(f"window {_name(span)} cannot be fitted: {error}")
+            continue
+        p = model.predict(c.select_rows(inputs, newer))
+        losses[span] = compute_loss(case.problem, case.champion_metric, y[newer], p)
+    best = min(losses, key=lambda span: losses[span])
+    told = {_name(span): loss for span, loss in losses.items()}
+    print_progress(f"window {_name(best)}: loss of " + ", ".join(f"{name} {loss:.5f}" for name, loss in told.items()))
+    return Choice(best, told)
+
+
+def _can_be_fitted(problem: Problem, y: Array) -> bool:
+    counts = [int(np.sum(y == outcome)) for outcome in (0, 1)] if problem is Problem.BINARY else [FEWEST_OUTCOMES]
+    return len(y) >= FEWEST and min(counts) >= FEWEST_OUTCOMES
+
+
+def _name(window: timedelta | None) -> str:
+    return "all" if window is None else f"{window / timedelta(days=1):g} days"
