@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test pytest lint types layers engine browser docs fleet clients bench lock setup
+.PHONY: up test pytest lint types layers engine browser docs fleet clients bench rates lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -68,6 +68,10 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock; \
 	$(BIN)/uv pip install --quiet --no-deps --editable .; \
 	touch $@
+
+# How often decisions are wrong, on made data of which the truth is known; some minutes.
+rates: setup
+	$(BIN)/python -m benchmarks.decisions
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock

@@ -26,6 +26,7 @@ class AccessArgs:
         feature_groups: Names of the feature groups.
         metric_namespace: Where the monitor publishes.
         dead_letter_queue: Name of the queue for what a schedule could not start.
+        topic: Name of the topic on which jobs tell people what they should know; empty where there is none.
     """
 
     account: str
@@ -38,6 +39,7 @@ class AccessArgs:
     feature_groups: Sequence[str] = ()
     metric_namespace: str = ""
     dead_letter_queue: str = ""
+    topic: str = ""
     partition: str = "aws"
     prefix: str = ""
 
@@ -233,6 +235,7 @@ def _job_statements(args: AccessArgs) -> Any:
             ),
             # Retraining is tried again while one of the stack's alarms stays in ALARM.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
+            *([_allow(["sns:Publish"], [args.arn("sns", args.topic)])] if args.topic else []),
             publish,
         ]
 

@@ -185,18 +185,22 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _make_notifications(self) -> Notifications:
         args, names = self._args, self._names
-        place = f"{args.environment.region}:{args.account}"
         return Notifications(
             f"{names.stack}-notifications",
             NotificationsArgs(
                 topic_name=names.stack,
                 account=args.account,
                 emails=args.environment.notify,
-                pipeline_arns=[f"arn:{args.partition}:sagemaker:{place}:pipeline/{each}" for each in self._pipelines()],
-                dead_letter_arn=f"arn:{args.partition}:sqs:{place}:{names.dead_letters}",
+                pipeline_arns=[self._make_arn("sagemaker", f"pipeline/{each}") for each in self._pipelines()],
+                dead_letter_arn=self._make_arn("sqs", names.dead_letters),
             ),
             self._child,
         )
+
+    def _make_arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource of this stack's account and region, before it exists."""
+        args = self._args
+        return f"arn:{args.partition}:{service}:{args.environment.region}:{args.account}:{resource}"
 
     def _make_access(self) -> Access:
         args, names = self._args, self._names
@@ -214,6 +218,7 @@ class MlopsStack(pulumi.ComponentResource):
                 feature_groups=[names.feature_group(table.name) for table in args.use_case.tables],
                 metric_namespace=names.metric_namespace,
                 dead_letter_queue=names.dead_letters,
+                topic=names.stack,
                 partition=args.partition,
             ),
             self._child,
@@ -270,7 +275,7 @@ class MlopsStack(pulumi.ComponentResource):
     # -- pipelines -----------------------------------------------------------------------------------------------------
 
     def _job_environment(self) -> dict[str, str]:
-        return make_job_variables(self._args.environment, self._names)
+        return make_job_variables(self._args.environment, self._names, self._make_arn("sns", self._names.stack))
 
     def _pipeline(
         self,
@@ -381,7 +386,7 @@ class MlopsStack(pulumi.ComponentResource):
                 capture_percent=environment.capture_percent,
                 kms_key_arn=self._lake.key_arn,
                 alarm_actions=self._tell,
-                environment=self._job_environment(),
+                environment=make_job_variables(environment, names),
                 rollout=environment.rollout,
                 protect=self._keep,
             ),

@@ -43,7 +43,7 @@ assert len(_RUN_CHECKED) <= 256, len(_RUN_CHECKED)
 
 #: The metadata of every model in the evaluation, in addition to the metrics of its gates: its origin, and how it
 #: compares with the champion.
-_IDENTITY = ("snapshot", "dataset", "code", "parameters", "model", "as_of")
+_IDENTITY = ("snapshot", "dataset", "code", "parameters", "runtime", "model", "as_of")
 _COMPARISON = ("champion", "verdict", "gain", "gain_lower", "gain_upper", "margin", "look", "comparison")
 
 
@@ -283,7 +283,9 @@ def _judged(use_case: UseCase) -> list[str]:
 
 def _register(args: WorkflowArgs, depends_on: tuple[str, ...]) -> Step:
     evaluation = join(output_uri("Evaluate", "evaluation"), "evaluation.json")
-    lineage = {name: _evaluation(f"metadata.{name}") for name in (*_IDENTITY, *_COMPARISON, *_judged(args.use_case))}
+    intervals = [f"{gate.metric}_{end}" for gate in args.use_case.gates for end in ("lower", "upper")]
+    names = dict.fromkeys([*_IDENTITY, *_COMPARISON, *_judged(args.use_case), *intervals])
+    lineage = {name: _evaluation(f"metadata.{name}") for name in names}
     request = {
         "ModelPackageGroupName": args.model_package_group,
         "InferenceSpecification": {

@@ -103,6 +103,8 @@ class UseCase(Part):
     only an empty text does. They apply to files, to what functions return and to requests."""
     trusted: tuple[Column, ...] = ()
     """Columns of the events that may predict the outcome by themselves; a person checked that none comes from it."""
+    near_perfect: str = ""
+    """Why a score near perfect is no leak; without a reason, such a model is refused."""
     history: Duration = Field(default=timedelta(days=365), gt=NOTHING, le=timedelta(days=36_525))
     """How far back training data reaches from the time the pipeline runs."""
     windows: tuple[Span, ...] = (timedelta(days=90),)

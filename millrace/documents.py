@@ -117,12 +117,38 @@ class Gate(Document):
     """The verdict of the gates.
 
     Attributes:
-        passed: 1 or 0: a pipeline's condition compares numbers.
+        passed: 1 or 0.
         failed: What failed, as sentences for people.
+        measured: The declared gates.
     """
 
     passed: int
     failed: str
+    measured: list[MeasuredGate] = Field(default_factory=list)
+
+
+class MeasuredGate(Document):
+    """One declared gate, as it was measured on the holdout.
+
+    Attributes:
+        metric: The metric.
+        value: Its value; None where it is undefined.
+        lower: The lower end of its interval; None where the rows are of too few days.
+        upper: The upper end of its interval.
+        at_least: The declared lower bound; None where there is none.
+        at_most: The declared upper bound; None where there is none.
+        confidence: The declared confidence with which the bound must be met; None where the value must meet it.
+        passed: Whether the bound is met.
+    """
+
+    metric: str
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    confidence: float | None = None
+    passed: bool
 
 
 class Approval(Document):

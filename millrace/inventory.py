@@ -42,6 +42,8 @@ class JobVariable(StrEnum):
     ENVIRONMENT = "MILLRACE_ENVIRONMENT"
     ACCOUNT = "MILLRACE_ACCOUNT"
     PROMOTION = "MILLRACE_PROMOTION"
+    TOPIC = "MILLRACE_TOPIC"
+    """The ARN of the topic on which jobs tell people what they should know; not set where no one is told."""
     CLOCK = "MILLRACE_CLOCK"
     """The URI of the data clock; not set where data time is the wall clock."""
     LAKE = "MILLRACE_LAKE"
@@ -127,12 +129,13 @@ def list_rules(use_case: UseCase, names: Names) -> list[str]:
     return [names.retraining_rule] if use_case.retraining.on else []
 
 
-def make_job_variables(environment: Environment, names: Names) -> dict[str, str]:
+def make_job_variables(environment: Environment, names: Names, topic: str = "") -> dict[str, str]:
     """Return the environment variables of every job and of the endpoint; SageMaker adds the region.
 
     Args:
         environment: The environment; its own variables are included.
         names: The names of the stack.
+        topic: The ARN of the stack's notification topic; empty where jobs tell no one.
     """
     variables = {
         **environment.variables,
@@ -142,6 +145,8 @@ def make_job_variables(environment: Environment, names: Names) -> dict[str, str]
     }
     if environment.replay_from is not None:
         variables[JobVariable.CLOCK.value] = names.uri(CLOCK_KEY)
+    if topic:
+        variables[JobVariable.TOPIC.value] = topic
     if names.shared_lake:
         variables[JobVariable.LAKE.value] = _SHARED
     return variables

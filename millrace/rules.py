@@ -22,6 +22,8 @@ class Gate(Part):
     metric: str
     at_least: float | None = None
     at_most: float | None = None
+    confidence: float | None = Field(default=None, ge=0.5, lt=1)
+    """The whole interval of this confidence must meet the bound; None asks it of the value alone."""
 
     def __init__(self, metric: str | None = None, /, **fields: Any) -> None:
         super().__init__(**fields if metric is None else {"metric": metric, **fields})

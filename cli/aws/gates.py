@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from cli.aws.model_packages import Package
-from millrace import UseCase
+from millrace import Gate, UseCase
 
 
 class GateResult(TypedDict):
-    """A gate with the model's value; ``passed`` is None where the value is unknown."""
+    """A gate with the model's value and its interval; ``passed`` is None where the value is unknown."""
 
     metric: str
     value: float | None
+    lower: float | None
+    upper: float | None
     at_least: float | None
     at_most: float | None
+    confidence: float | None
     passed: bool | None
 
 
@@ -53,15 +56,25 @@ def check_gates_of_metrics(use_case: UseCase, figures: Mapping[str, Any]) -> lis
         use_case: The declaration with the gates.
         figures: Metric → number, or a number as text; one that is missing or not finite is unknown.
     """
-    found: list[GateResult] = []
-    for gate in use_case.gates:
-        value = _number(figures.get(gate.metric))
-        low, high = gate.at_least, gate.at_most
-        passed = None if value is None else (low is None or value >= low) and (high is None or value <= high)
-        found.append(
-            {"metric": gate.metric, "value": value, "at_least": low, "at_most": high, "passed": passed},
-        )
-    return found
+    return [_check(gate, figures) for gate in use_case.gates]
+
+
+def _check(gate: Gate, figures: Mapping[str, Any]) -> GateResult:
+    value, lower, upper = (_number(figures.get(f"{gate.metric}{end}")) for end in ("", "_lower", "_upper"))
+    # With a confidence, the worse end of the interval must meet the bound.
+    judged = value if gate.confidence is None else lower if gate.at_least is not None else upper
+    low, high = gate.at_least, gate.at_most
+    passed = None if judged is None else (low is None or judged >= low) and (high is None or judged <= high)
+    return {
+        "metric": gate.metric,
+        "value": value,
+        "lower": lower,
+        "upper": upper,
+        "at_least": low,
+        "at_most": high,
+        "confidence": gate.confidence,
+        "passed": passed,
+    }
 
 
 def format_package_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
@@ -78,11 +91,13 @@ def format_gates(found: list[GateResult]) -> list[tuple[str, ...]]:
     """Return gates with their values as table rows.
 
     Args:
-        found: The gates, one row each: metric, value, bound, and `passed`, `FAILED` or nothing.
+        found: The gates, one row each: metric, value with its interval, bound, and `passed`, `FAILED` or nothing.
     """
     rows: list[tuple[str, ...]] = []
     for gate in found:
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
+        if gate["lower"] is not None and gate["upper"] is not None:
+            value += f" ({gate['lower']:.4f} to {gate['upper']:.4f})"
         mark = {True: "passed", False: "FAILED", None: ""}[gate["passed"]]
         rows.append((gate["metric"], value, format_bound(gate), mark))
     return rows
@@ -94,7 +109,8 @@ def format_bound(gate: GateResult) -> str:
     Args:
         gate: The gate, which has exactly one bound.
     """
-    return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
+    bound = f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
+    return bound if gate["confidence"] is None else f"{bound} with {gate['confidence']:.0%} confidence"
 
 
 def _number(given: Any) -> float | None:

@@ -310,7 +310,10 @@ def test_a_metric_removed_from_the_pipeline_is_a_risk() -> None:
 
 GATED: dict[str, Any] = {
     "name": "flights",
-    "gates": [{"metric": "roc_auc", "at_least": 0.65, "at_most": None}, {"metric": "ece", "at_most": 0.05}],
+    "gates": [
+        {"metric": "roc_auc", "at_least": 0.65, "at_most": None},
+        {"metric": "ece", "at_most": 0.05, "confidence": 0.9},
+    ],
     "slices": [{"column": "origin", "max_tpr_gap": None}, {"column": "carrier", "max_tpr_gap": 0.2}],
     "champion": {"better_by": 0.0005},
 }
@@ -345,18 +348,30 @@ def replace_bundle(folder: Path, before: Any, after: Any) -> dict[str, Any]:
     [
         ({"gates": GATED["gates"][1:]}, ["The gate on roc_auc is removed."]),
         (
-            {"gates": [{"metric": "roc_auc", "at_least": 0.6}, {"metric": "ece", "at_most": 0.08}]},
+            {"gates": [{"metric": "roc_auc", "at_least": 0.6}, {"metric": "ece", "at_most": 0.08, "confidence": 0.9}]},
             [
                 "The gate on ece required at most 0.05, now at most 0.08.",
                 "The gate on roc_auc required at least 0.65, now at least 0.6.",
             ],
         ),
-        ({"gates": [{"metric": "roc_auc", "at_least": 0.7}, {"metric": "ece", "at_most": 0.01}]}, []),
+        (
+            {"gates": [{"metric": "roc_auc", "at_least": 0.7}, {"metric": "ece", "at_most": 0.01, "confidence": 0.9}]},
+            [],
+        ),
         ({"slices": GATED["slices"][:1]}, ["The audit of carrier is removed."]),
         ({"slices": GATED["slices"][1:]}, []),
         (
             {"champion": {"better_by": 0.0}},
             ["The champion rule required better by at least 0.0005, now at least 0."],
+        ),
+        (
+            {"gates": [GATED["gates"][0], {"metric": "ece", "at_most": 0.05, "confidence": 0.5}]},
+            ["The gate on ece required confidence at least 0.9, now at least 0.5."],
+        ),
+        ({"gates": [GATED["gates"][0], {"metric": "ece", "at_most": 0.05, "confidence": 0.95}]}, []),
+        (
+            {"near_perfect": "it is a sum"},
+            ["Near_perfect is now set: a model whose score is near perfect is no longer refused."],
         ),
         ({}, []),
     ],

@@ -171,8 +171,16 @@ def test_next_runs_are_shown(fleet: Checkout, cloud: Cloud) -> None:
         ahead = seconds_until(row["next"]["training"]["at"])
         assert 0 < ahead <= 7 * 86_400 / 60
         deep = fleet.json("status", "uc10", "--env", "local")
-        states = {each["pipeline"]: (each["state"], each["expression"], each["expected"]) for each in deep["schedules"]}
-        assert states == {"training": ("ENABLED", "rate(7 days)", None), "monitor": ("DISABLED", "rate(1 day)", None)}
+        states = {each["name"]: (each["state"], each["expression"], each["expected"]) for each in deep["schedules"]}
+        assert states == {
+            "uc10-local-training-backstop": ("ENABLED", "rate(7 days)", None),
+            "uc10-local-training-recheck": ("DISABLED", "rate(1 day)", None),
+            "uc10-local-monitor": ("DISABLED", "rate(1 day)", None),
+        }
+        # Of two schedules, the one that starts the pipeline next.
+        following = {each["name"]: each["next"] for each in deep["schedules"] if each["pipeline"] == "training"}
+        assert following["uc10-local-training-backstop"] is not None
+        assert following["uc10-local-training-recheck"] is None
     finally:
         cloud.scheduler.update_schedule(**{key: schedule[key] for key in keys}, State="DISABLED")
 

@@ -24,6 +24,7 @@ from components import workflow
 from components.steps import Definition
 from components.workflow import WorkflowArgs
 from millrace import FeatureTable, Gate, Slice, UseCase
+from millrace.metrics import METRICS
 from tests.components import mocked
 from tests.training import synthetic
 from training.__main__ import _parser
@@ -401,11 +402,22 @@ def test_a_model_is_registered_with_its_lineage() -> None:
     }
     lineage = set(arguments["CustomerMetadataProperties"])
     assert lineage == {
-        *("snapshot", "dataset", "code", "parameters", "model", "as_of"),
+        *("snapshot", "dataset", "code", "parameters", "runtime", "model", "as_of"),
         *("champion", "verdict", "gain", "gain_lower", "gain_upper", "margin", "look", "comparison"),
         *("roc_auc", "brier_skill", "ece", "brier"),
+        *(f"{metric}_{end}" for metric in ("roc_auc", "brier_skill", "ece") for end in ("lower", "upper")),
         *("data_uri", "code_uri", "execution", "trigger"),
     }
+
+
+def test_every_metric_may_have_a_gate() -> None:
+    """The registry keeps at most fifty properties of a model."""
+    for problem, metrics in METRICS.items():
+        bounds = [Gate(metric, at_most=1) for metric in metrics]
+        use_case = UseCase(name="x", target="y", key="k", event_time="t", problem=problem, gates=bounds)
+        register = build_training_steps(replace(ARGS, use_case=use_case))["Register"]
+        assert find_request_problems(register) == []
+        assert len(register["Arguments"]["CustomerMetadataProperties"]) <= 50
 
 
 def _find_json_paths(value: Any) -> Iterator[str]:

@@ -153,10 +153,16 @@ class Runner:
             "GITHUB_STEP_SUMMARY": str(summary),
             **given,
         }
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+                cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            running = subprocess.run(
+                ["ps", "-eo", "pid,ppid,etimes,stat,wchan:24,args"], capture_output=True, text=True
+            )
+            raise AssertionError(f"{step['run']}\n{error.stdout}\n{error.stderr}\n{running.stdout}") from error
         self.log += f"$ {step['run']}\n{done.stdout}{done.stderr}"
         self.summary += summary.read_text()
         for line in output.read_text().splitlines():

@@ -85,9 +85,11 @@ def _wait_for_program(connection: socket.socket, pid: int, *, is_awaited: bool) 
     connection.sendall(pid.to_bytes(8, "big"))
 
     def kill_unawaited() -> None:
-        if not connection.recv(1):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Who asked was killed: its connection ends, or is reset where the number has not been read.
+        with contextlib.suppress(ConnectionResetError):
+            connection.recv(1)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     if is_awaited:
         threading.Thread(target=kill_unawaited, daemon=True).start()

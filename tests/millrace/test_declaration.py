@@ -50,6 +50,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         "expectations": (),
         "missing": {},
         "trusted": (),
+        "near_perfect": "",
         "history": 365 * DAY,
         "windows": (90 * DAY,),
         "holdout": 0.2,

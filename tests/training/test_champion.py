@@ -10,11 +10,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, mean_absolute_error, roc_auc_score
 
+from benchmarks import simulated
+from benchmarks.simulated import Array
 from millrace import Champion
 from millrace.documents import Verdict
 from millrace.metrics import METRICS, Problem
-from tests.training import simulated, synthetic
-from tests.training.simulated import Array
+from tests.training import synthetic
 from training.modeling.champion import (
     ALPHA,
     Gain,

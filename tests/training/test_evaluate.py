@@ -15,16 +15,18 @@ import pytest
 from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from millrace import Gate, Slice
+from millrace import Gate, Slice, UseCase
 from millrace.documents import Comparison, Verdict
 from millrace.environment import Promotion
 from queries.packages import APPROVED, PENDING, REJECTED
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
+from tests.local.watched import make_topic
 from tests.training import synthetic
 from training import columns as c
 from training.data.dataset import HOLDOUT, Dataset
-from training.modeling.evaluate import audit_slices, compare_with_champion, decide_approval, find_gate_failures
+from training.modeling.evaluate import audit_slices, compare_with_champion, decide_approval
+from training.modeling.gates import find_failures
 from training.modeling.model import Model
 from training.registry import Package
 
@@ -55,17 +57,6 @@ def test_the_approval_decision(
     assert decide_approval(failed, package, comparison, mode) == (status, reason)
 
 
-@pytest.mark.parametrize(("bound", "metrics", "failed"), [
-    (Gate("roc_auc", at_least=0.7), {"roc_auc": 0.7}, []),
-    (Gate("roc_auc", at_least=0.7), {"roc_auc": 0.6999}, ["roc_auc is 0.6999; expected at least 0.7"]),
-    (Gate("ece", at_most=0.05), {"ece": 0.05}, []),
-    (Gate("ece", at_most=0.05), {"ece": 0.0501}, ["ece is 0.0501; expected at most 0.05"]),
-    (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which contains only one outcome"]),
-])  # fmt: skip
-def test_gate_failures(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
-    assert find_gate_failures(synthetic.use_case(gates=[bound]), metrics, {}) == failed
-
-
 def make_holdout(seed: int = 0) -> dict[str, Any]:
     """Return three groups: half of the positives of `a` are found, all of `b`; `c` is too small to judge."""
     rng = np.random.default_rng(seed)
@@ -77,15 +68,19 @@ def make_holdout(seed: int = 0) -> dict[str, Any]:
     return {"y": y, "p": p, "band": band, "size": rng.random(820).astype(np.float32)}
 
 
+def list_failures(case: UseCase) -> list[str]:
+    holdout = make_holdout()
+    return find_failures(case, [], audit_slices(case, holdout), holdout["y"], holdout["p"], {})
+
+
 def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
     case = synthetic.use_case(slices=[Slice("band", max_tpr_gap=0.4, max_fpr_gap=0.1, min_rows=100)], gates=[])
     found = audit_slices(case, make_holdout())
     rates = {name: group.tpr for name, group in found["band"].groups.items()}
     assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
     assert (found["band"].tpr_gap, found["band"].fpr_gap) == (0.5, 0.0)
-    assert find_gate_failures(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
-    only_told = synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])
-    assert find_gate_failures(only_told, {}, audit_slices(only_told, make_holdout())) == []
+    assert list_failures(case) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
+    assert list_failures(synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])) == []
 
 
 def test_a_number_is_audited_in_quarters() -> None:
@@ -96,7 +91,7 @@ def test_a_number_is_audited_in_quarters() -> None:
 
 
 def make_identity(name: str) -> dict[str, Any]:
-    return {"identity": {"snapshot": name, "dataset": name, "code": "same", "parameters": "same"}}
+    return {"identity": {"snapshot": name, "dataset": name, "code": "same", "parameters": "same", "runtime": "same"}}
 
 
 def test_models_that_cannot_share_rows_are_compared_on_what_both_held_out(tmp_path: Path) -> None:
@@ -152,11 +147,13 @@ class Loop:
     challenger: Path
     arn: str
 
-    def evaluate(self, base: Path, *arguments: str, promotion: str = "automatic") -> tuple[str, dict[str, Any]]:
+    def evaluate(
+        self, base: Path, *arguments: str, promotion: str = "automatic", topic: str = ""
+    ) -> tuple[str, dict[str, Any]]:
         """Evaluate the challenger."""
         write_archive(self.challenger / "model", base / "processing/input/model/model.tar.gz")
         synthetic.hand_over(self.challenger / "dataset", base / "processing/input/dataset")
-        env = {**self.daemon.access, "MILLRACE_PROMOTION": promotion}
+        env = {**self.daemon.access, "MILLRACE_PROMOTION": promotion, "MILLRACE_TOPIC": topic}
         done = synthetic.run_step(self.pyz, base, "evaluate", *arguments, env=env)
         return done.stdout, json.loads((base / "processing/output/evaluation/evaluation.json").read_text())
 
@@ -240,7 +237,8 @@ def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_
     assert (metadata["champion"], metadata["verdict"], metadata["look"]) == (loop.arn, found["verdict"], "1")
     assert set(metadata) == {
         "as_of", "brier", "champion", "code", "comparison", "dataset", "gain", "gain_lower", "gain_upper", "look",
-        "margin", "model", "parameters", "roc_auc", "snapshot", "verdict",
+        "margin", "model", "parameters", "roc_auc", "roc_auc_lower", "roc_auc_upper", "runtime", "snapshot",
+        "verdict",
     }  # fmt: skip
     assert metadata["dataset"] == dataset.manifest["sha256"]
     assert all(isinstance(value, str) and 0 < len(value) <= 256 for value in metadata.values())
@@ -275,13 +273,43 @@ def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: P
     assert evaluation["approval"]["status"] == REJECTED
     assert "expected at least 0.99" in evaluation["gate"]["failed"]
     assert evaluation["champion"]["package"] == ""
+    (gate,) = evaluation["gate"]["measured"]
+    assert (gate["metric"], gate["passed"], gate["at_least"]) == ("roc_auc", False, 0.99)
+    assert gate["lower"] < gate["value"] < gate["upper"]
+    assert evaluation["metadata"]["roc_auc_lower"] == f"{gate['lower']:.5f}"
+
+
+def test_people_are_told_of_a_refusal_and_of_a_model_that_waits(loop: Loop, tmp_path: Path) -> None:
+    topic, inbox = make_topic(loop.daemon)
+    case = synthetic.use_case(name="toy-judged", gates=[Gate("roc_auc", at_least=0.99)])
+    pyz = synthetic.build(tmp_path, case)
+    base = tmp_path / "training"
+    shutil.copytree(loop.challenger / "dataset", base / "input/data/dataset")
+    synthetic.run_step(pyz, base, "train")
+    shutil.copytree(loop.challenger / "dataset", base / "dataset")
+    strict = Loop(loop.daemon, pyz, tmp_path, loop.champion, base, loop.arn)
+    _, evaluation = strict.evaluate(tmp_path / "1", "--champion", "none", topic=topic)
+    told = inbox.next_event()
+    assert told["Subject"] == "toy-judged-local: a model was refused"
+    assert evaluation["approval"]["description"] in told["Message"]
+    assert told["Message"].endswith("See `millrace status toy-judged --env local`.")
+    loop.evaluate(tmp_path / "2", "--champion", "none", promotion="manual", topic=topic)
+    told = inbox.next_event()
+    assert told["Subject"] == "toy-judged-local: a model waits for approval"
+    assert "the gate is passed and no champion exists" in told["Message"]
+    # An approval by the pipeline needs nobody.
+    loop.evaluate(tmp_path / "3", "--champion", "none", topic=topic)
+    assert inbox.messages() == []
 
 
 def test_a_model_identical_to_the_champion_is_not_promoted(loop: Loop, tmp_path: Path) -> None:
     shutil.copytree(loop.champion, tmp_path / "twin")
     twin = Loop(loop.daemon, loop.pyz, tmp_path, loop.champion, tmp_path / "twin", loop.arn)
     _, evaluation = twin.evaluate(tmp_path / "job", "--champion", loop.arn)
-    assert evaluation["champion"]["text"] == "champion version 1 is the same model: same data, code and parameters"
+    assert (
+        evaluation["champion"]["text"]
+        == "champion version 1 is the same model: same data, code, parameters and libraries"
+    )
     assert evaluation["approval"]["status"] == REJECTED
 
 

@@ -111,6 +111,22 @@ def test_a_changed_hyperparameter_changes_only_the_parameters_identity(first: Tr
     assert second.files()["model.joblib"] != first.files()["model.joblib"]
 
 
+def test_another_runtime_is_another_identity(first: Trained, tmp_path: Path) -> None:
+    base = tmp_path / "training"
+    shutil.copytree(first.folder / "dataset", base / "input" / "data" / "dataset")
+    synthetic.run_step(first.pyz, base, "train", env={"OMP_NUM_THREADS": "2"})
+    identity = Trained(base, first.pyz).identity
+    assert identity["runtime"] != first.identity["runtime"]
+    assert {**identity, "runtime": first.identity["runtime"]} == first.identity
+
+
+def test_the_baseline_of_the_score_is_that_of_rows_the_model_had_not_seen(first: Trained) -> None:
+    """Scores on rows that a model has seen are too sharp: an unchanged world would look as if it had changed."""
+    held = c.read(first.folder / "model" / "holdout.parquet")
+    baseline = json.loads(first.files()["baseline.json"])["score"]
+    assert baseline["edges"] == pytest.approx(np.unique(np.quantile(held["p"], np.linspace(0, 1, 11)[1:-1])).tolist())
+
+
 def test_the_model_document_describes_the_model(first: Trained) -> None:
     document = first.document
     dataset = Dataset.read(first.folder / "dataset")

@@ -11,14 +11,24 @@ import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from millrace import DeclarationError, UseCase
-from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation, Gate, Rates, Slice, Verdict
+from millrace.documents import (
+    Approval,
+    CalibrationBin,
+    Comparison,
+    Evaluation,
+    Gate,
+    MeasuredGate,
+    Rates,
+    Slice,
+    Verdict,
+)
 from millrace.environment import Promotion
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
@@ -30,16 +40,18 @@ from training.data.dataset import HOLDOUT as HELD_OUT
 from training.io import print_progress, write_json
 from training.job import Job
 from training.metrics import compute_calibration_bins, compute_metrics, compute_rates, round_floats
+from training.modeling import gates
 from training.modeling.champion import compare_predictions
 from training.modeling.model import HOLDOUT, Model
 from training.modeling.score import score_with
+from training.notify import tell_people
 from training.registry import Package, fetch_champion, unpack_archive
 
 #: One-row predictions that are timed.
 TIMED = 100
 
 #: The parts of an identity that determine the final fit; folds only determine what was measured.
-_RECIPE = ("snapshot", "code", "parameters")
+_RECIPE = ("snapshot", "code", "parameters", "runtime")
 
 #: Characters that the registry does not accept in a property's value.
 _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
@@ -67,9 +79,11 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
                 "the model", "was trained by a different bundle than the one that evaluates it", fix="train again"
             )
         holdout = c.read(folder / HOLDOUT)
-        metrics = compute_metrics(case.problem, holdout["y"], holdout["p"])
+        y, p = holdout["y"], holdout["p"]
+        metrics = compute_metrics(case.problem, y, p)
         slices = audit_slices(case, holdout)
-        failed = find_gate_failures(case, metrics, slices)
+        measured = gates.measure_gates(case, y, p, holdout[case.event_time])
+        failed = gates.find_failures(case, measured, slices, y, p, model.document["references"])
         package = fetch_champion(job, wanted_champion, Path(scratch) / "champion")
         look = count_looks(job, package) if package else 1
         comparison = compare_with_champion(case, model, folder, dataset, package, look, Path(scratch))
@@ -78,41 +92,40 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
     status, reason = decide_approval(failed, package, comparison, _promotion(job))
     evaluation = Evaluation(
         version=1,
-        gate=Gate(passed=0 if failed else 1, failed="; ".join(failed)),
+        gate=Gate(passed=0 if failed else 1, failed="; ".join(failed), measured=measured),
         approval=Approval(status=status, description=reason[:1024]),
-        metrics={"rows": len(holdout["y"]), **metrics, **latency},
+        metrics={"rows": len(y), **metrics, **latency},
         champion=comparison.model_copy(update={"package": package.arn if package else ""}),
         slices=slices,
-        calibration=[
-            CalibrationBin.model_validate(each) for each in compute_calibration_bins(holdout["y"], holdout["p"])
-        ],
+        calibration=[CalibrationBin.model_validate(each) for each in compute_calibration_bins(y, p)],
         identity=identity,
-        metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], package, comparison, reason),
+        metadata=_metadata(case, metrics, measured, identity, dataset.manifest["as_of"], package, comparison, reason),
     )
     write_json(job.make_output_folder("evaluation") / "evaluation.json", round_floats(evaluation.dump()))
     for name, value in metrics.items():
         print_progress(f"{name}={value:.6f};")
     print_progress(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
     print_progress(f"{status}: {reason}")
+    _tell_people(job, bool(failed), status, reason, comparison)
 
 
-def find_gate_failures(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) -> list[str]:
-    """Return one sentence for each gate or slice that fails."""
-    failed = []
-    for bound in case.gates:
-        value = metrics.get(bound.metric)
-        if value is None:
-            failed.append(f"{bound.metric} is undefined on the holdout, which contains only one outcome")
-        elif bound.at_least is not None and value < bound.at_least:
-            failed.append(f"{bound.metric} is {value:.4f}; expected at least {bound.at_least:g}")
-        elif bound.at_most is not None and value > bound.at_most:
-            failed.append(f"{bound.metric} is {value:.4f}; expected at most {bound.at_most:g}")
-    for name, found in slices.items():
-        gaps = (("TPR", found.tpr_gap, found.max_tpr_gap), ("FPR", found.fpr_gap, found.max_fpr_gap))
-        for gap, value, limit in gaps:
-            if limit is not None and value is not None and value > limit:
-                failed.append(f"{gap} gap between groups of {name} is {value:.3f}; expected at most {limit:g}")
-    return failed
+def _tell_people(job: Job, has_failed: bool, status: str, reason: str, comparison: Comparison) -> None:
+    """Tell the people of the use case when a model is refused by a gate, or waits for their approval.
+
+    That a challenger is beaten, or cannot be told from the champion yet, needs nobody.
+    """
+    name, environment = job.use_case.name, job.names.environment
+    group = job.names.model_package_group
+    if has_failed:
+        text = f"a new model of {group} fails its gates and is registered as {REJECTED}: {reason}"
+        tell_people(job, f"{group}: a model was refused", f"{text}\nSee `millrace status {name} --env {environment}`.")
+    elif status == PENDING and comparison.verdict is not Verdict.UNDECIDED:
+        text = f"a new model of {group} waits for approval: {reason}"
+        tell_people(
+            job,
+            f"{group}: a model waits for approval",
+            f"{text}\nDecide: `millrace approve {name} --env {environment}`.",
+        )
 
 
 def audit_slices(case: UseCase, holdout: Columns) -> dict[str, Slice]:
@@ -168,8 +181,8 @@ def compare_with_champion(
         return Comparison(text="no champion exists")
     version = f"champion version {package.version}"
     identities = [document["identity"] for document in (package.document, model.document)]
-    if all(identities[0][name] == identities[1][name] for name in _RECIPE):
-        text = f"{version} is the same model: same data, code and parameters"
+    if all(identities[0].get(name) == identities[1][name] for name in _RECIPE):
+        text = f"{version} is the same model: same data, code, parameters and libraries"
         return Comparison(text=text, verdict=Verdict.BEATEN)
     ours = c.read(folder / HOLDOUT)
     y, mine, times = ours["y"], ours["p"], ours[case.event_time]
@@ -232,6 +245,7 @@ def measure_latency(model: Model, rows: Columns) -> dict[str, float]:
 def _metadata(
     case: UseCase,
     metrics: dict[str, float],
+    measured: Sequence[MeasuredGate],
     identity: dict[str, str],
     as_of: str,
     package: Package | None,
@@ -251,6 +265,7 @@ def _metadata(
     return {
         **identity,
         **figures,
+        **{name: text for gate in measured for name, text in gates.describe_interval(gate).items()},
         "as_of": as_of,
         "champion": package.arn if package else "none",
         "verdict": comparison.verdict.value if comparison.verdict else "none",

@@ -10,6 +10,8 @@ bytes, which is why fitting uses one thread: sums of floats depend on how they a
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 from importlib import metadata
 from typing import Any
@@ -24,6 +26,7 @@ from training.drift import compute_baseline
 from training.io import format_time, hash_document, print_progress, read_json, write_json
 from training.job import Job
 from training.metrics import compute_metrics
+from training.modeling.gates import make_references
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.modeling.windows import choose_window
@@ -59,7 +62,10 @@ def run_train(job: Job) -> None:
     rows, outcome = _split(job, everything)
     final = fit_model(job.functions, parameters, rows, outcome)
     folder = job.base / "model"
-    final.document |= _description(job, dataset, everything, parameters) | {"windows": choice.losses}
+    final.document |= _description(job, dataset, everything, parameters) | {
+        "windows": choice.losses,
+        "references": make_references(case.problem, train[case.target]),
+    }
     final.save(folder)
     features = final.compute_features(rows)
     if not np.array_equal(Model.load(folder, job.functions).score(features), final.score(features)):
@@ -91,6 +97,21 @@ def merge_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
                 [Diagnosis(f"{name} = {text!r}", "cannot be read", expected="a number, a Boolean or text")],
             )
     return {**declared, **given}
+
+
+def describe_runtime() -> dict[str, Any]:
+    """Return all of this process that a fit's bytes may depend on, besides data, code and parameters.
+
+    Returns:
+        `python`, `machine`, `threads`, and `packages` with their versions.
+    """
+    packages = {found.metadata["Name"].lower().replace("_", "-"): found.version for found in metadata.distributions()}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "packages": dict(sorted(packages.items())),
+    }
 
 
 def _split(job: Job, rows: Columns) -> tuple[dict[str, Array], Array]:
@@ -137,6 +158,7 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
             "dataset": dataset.manifest["sha256"],
             "code": job.code_sha256,
             "parameters": hash_document({"parameters": parameters, "seed": case.seed}),
+            "runtime": hash_document(describe_runtime()),
         },
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }

@@ -21,6 +21,7 @@ class Code(StrEnum):
     ANY_VALUE = "any_value"
     MORE_VALUES = "more_values"
     TRUSTED = "trusted"
+    NEAR_PERFECT = "near_perfect"
     INFORMATIONAL = "informational"
     NUMBER = "number"
     TIME = "time"
@@ -35,6 +36,7 @@ _CLAUSES = {
     Code.ANY_VALUE: "{what} required one of {values}, now it accepts any value",
     Code.MORE_VALUES: "{what} also accepts {values}",
     Code.TRUSTED: "{what} is now trusted: training no longer stops if this column alone predicts the outcome",
+    Code.NEAR_PERFECT: "{what} is now set: a model whose score is near perfect is no longer refused",
     Code.INFORMATIONAL: "monitoring.informational now contains {what}: its drift is reported but raises no alarm",
     Code.NUMBER: "{what} changes from {before:g} to {after:g}: {consequence}",
     Code.TIME: "{what} changes from {before} to {after}: {consequence}",
@@ -75,11 +77,13 @@ def list_model_easings(before: UseCase | None, after: UseCase | None) -> list[Ea
     found: list[Easing] = []
     for metric, gate in sorted((old.get("gates") or {}).items()):
         now = (new.get("gates") or {}).get(metric)
-        found += _bounds(f"the gate on {metric}", gate, now, ("at_least",), ("at_most",))
+        found += _bounds(f"the gate on {metric}", gate, now, ("at_least", "confidence"), ("at_most",))
     for column, each in _audits(old):
         found += _bounds(f"the audit of {column}", each, (new.get("slices") or {}).get(column), (), _GAPS)
     champion = ((before.get("champion") or {}), (after.get("champion") or {}))
     found += _bounds("the champion rule", champion[0], champion[1], ("better_by",), ())
+    if new.get("near_perfect") and not old.get("near_perfect"):
+        found.append(Easing(Code.NEAR_PERFECT, "near_perfect"))
     return found
 
 

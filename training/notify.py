@@ -1,0 +1,23 @@
+"""Messages of jobs to the people of a use case, on its notification topic."""
+
+from __future__ import annotations
+
+from millrace.inventory import JobVariable
+from training.io import print_progress
+from training.job import Job
+
+#: The longest subject that SNS accepts.
+_LONGEST = 100
+
+
+def tell_people(job: Job, subject: str, text: str) -> None:
+    """Publish a message to the use case's topic, and print it.
+
+    Args:
+        job: The job that has something to tell.
+        subject: What it is about, in one line.
+        text: The message, with all that its reader needs.
+    """
+    print_progress(f"{subject}: {text}")
+    if topic := job.environment.get(JobVariable.TOPIC):
+        job.make_client("sns").publish(TopicArn=topic, Subject=subject[:_LONGEST], Message=text)
