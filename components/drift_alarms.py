@@ -29,9 +29,8 @@ class DriftAlarmsArgs:
         endpoint_name: The dimension `Endpoint` of what it publishes.
         variant_name: The endpoint's variant, for the dashboard.
         region: The region, for the dashboard.
-        drift_alarm: Name of the alarm on `psi_max`.
+        drift_alarm: Name of the alarm on `drift`.
         heartbeat_alarm: Name of the alarm that fires when the monitor has stopped publishing.
-        psi_threshold: Population stability index from which the drift alarm fires.
         calibration_alarm: Name of the alarm on `ece`; None creates none.
         ece_threshold: Expected calibration error above which the calibration alarm fires.
         alarm_actions: ARNs of topics that the alarms notify.
@@ -46,7 +45,6 @@ class DriftAlarmsArgs:
     region: str
     drift_alarm: str
     heartbeat_alarm: str
-    psi_threshold: float = 0.25
     calibration_alarm: str | None = None
     ece_threshold: float = 0.05
     alarm_actions: list[pulumi.Input[str]] = field(default_factory=list)
@@ -81,7 +79,7 @@ class DriftAlarms(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         pipeline = make_pipeline(f"{name}-pipeline", args.pipeline, child)
         make_schedule(f"{name}-schedule", args.schedule, pipeline.arn, child)
-        alarms = {args.drift_alarm: self._above(name, "drift", args, "psi_max", args.drift_alarm, args.psi_threshold)}
+        alarms = {args.drift_alarm: self._above(name, "drift", args, "drift", args.drift_alarm, 1.0)}
         if args.calibration_alarm is not None:
             alarms[args.calibration_alarm] = self._above(
                 name, "calibration", args, "ece", args.calibration_alarm, args.ece_threshold
@@ -136,7 +134,7 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
     dimension = ["Endpoint", args.endpoint_name]
     served = ["EndpointName", args.endpoint_name, "VariantName", args.variant_name]
     plots: list[Plot] = [
-        ("Drift (PSI)", [[*own, "psi_max", *dimension]], "Maximum", day),
+        ("Drift (above 1: more than chance)", [[*own, "drift", *dimension]], "Maximum", day),
         (
             "Quality on outcomes",
             [[*own, "ece", *dimension], [*own, "brier", *dimension], [*own, "mae", *dimension]],

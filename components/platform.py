@@ -125,7 +125,7 @@ def _dashboard(args: PlatformArgs) -> str:
         return [[namespace, metric, *dimensions] for namespace, *dimensions in served]
 
     plots: list[Plot] = [
-        ("Drift (PSI)", own("psi_max"), "Maximum", day),
+        ("Drift (above 1: more than chance)", own("drift"), "Maximum", day),
         ("Calibration error on outcomes", own("ece"), "Maximum", day),
         ("Rows served", own("rows"), "Maximum", day),
         ("Share of rows with outcomes", own("label_coverage"), "Maximum", day),

@@ -16,19 +16,23 @@ from pathlib import Path
 
 _BLOCK = 65536
 
+#: Seconds between checks whether the engine is still running.
+_LOOK = 0.5
+
 #: Characters of a region's name that fit into a socket's address; all existing names are shorter.
 _LONGEST = 24
 
 
 def main(facts: Path) -> int:
-    """Forward connections until the engine ends this process.
+    """Forward connections until the engine ends this process, or is gone itself.
 
     Args:
         facts: The path of the cloud's `daemon.json`, which names its process and the provider's socket.
 
     Returns:
-        The exit status 1 if the local cloud is not running or names no socket; otherwise the function does not return.
+        The exit status: 1 if the local cloud is not running or names no socket, 0 when the engine is gone.
     """
+    engine = os.getppid()
     running = _read_facts(facts)
     if running is None:
         sys.stderr.write("the local cloud is not running: start it with `millrace local start`\n")
@@ -41,11 +45,18 @@ def main(facts: Path) -> int:
     listening = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
+    listening.settimeout(_LOOK)
     number = 0
-    while True:
-        engine, _ = listening.accept()
+    # A killed engine ends nothing, and its plugin must not outlive it.
+    while os.getppid() == engine:
+        try:
+            connection, _ = listening.accept()
+        except TimeoutError:
+            continue
+        connection.settimeout(None)
         number += 1
-        _join(engine, _connected(target, number))
+        _join(connection, _connected(target, number))
+    return 0
 
 
 def _read_facts(facts: Path) -> dict[str, object] | None:

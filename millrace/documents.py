@@ -91,6 +91,10 @@ class SkipCode(StrEnum):
     BUDGET = "budget"
     COOLDOWN = "cooldown"
     TOO_FEW_LABELS = "too_few_labels"
+    REVIEW = "review"
+    """A person is asked whether to train."""
+    ASKED = "asked"
+    """A person has been asked lately."""
 
 
 class Start(Document):
@@ -98,6 +102,7 @@ class Start(Document):
 
     Attributes:
         needed: 1 or 0: a pipeline's condition compares numbers.
+        as_of: The time of the data, ISO 8601.
         trigger: What started the execution.
         code: Why it trains nothing; None where it trains.
         reason: The same for people; empty where it trains.
@@ -105,6 +110,7 @@ class Start(Document):
 
     version: Literal[1] = 1
     needed: int
+    as_of: str = ""
     trigger: str
     code: SkipCode | None = None
     reason: str = ""
@@ -304,15 +310,34 @@ class Captured(Document):
     unreadable: dict[str, Unreadable] = Field(default_factory=dict)
 
 
+class Shift(Document):
+    """One test of a column against the model's baseline.
+
+    Attributes:
+        kind: `values`, `missing` or `new`.
+        value: The population stability index, or the share of missing or new values.
+        warning: The threshold from which it is worth a look.
+        threshold: The threshold from which it is drift.
+    """
+
+    kind: str
+    value: float
+    warning: float
+    threshold: float
+
+
 class FeatureDrift(Document):
     """The drift of one feature: the window compared with the model's baseline.
 
     Attributes:
         rows: Rows in the window.
-        psi: Population stability index; None where there are too few rows.
+        psi: Population stability index of the present values; None where there are too few rows.
         missing: The share of missing values in the window.
         missing_then: The share in the training set.
         informational: Whether it is shown and raises no alarm.
+        inflation: By how much windows of the training period differ more than independent rows would.
+        shifts: Its tests.
+        drift: The largest of its tests' values, in units of its threshold: above 1 it is drift.
     """
 
     rows: int = 0
@@ -320,6 +345,9 @@ class FeatureDrift(Document):
     missing: float = 0.0
     missing_then: float = 0.0
     informational: bool = False
+    inflation: float = 1.0
+    shifts: list[Shift] = Field(default_factory=list)
+    drift: float | None = None
 
 
 class Scores(Document):
@@ -362,8 +390,9 @@ class MonitorReport(Document):
         captured: What was captured.
         by_current_model: How many of the rows that can be scored again have the score that they were answered with.
         features: Feature, or ``score`` → its drift.
-        psi_max: The largest PSI of the features that are not informational.
-        psi_max_of: The feature with this PSI.
+        drift: The largest drift of the score and of the features that are not informational: above 1, the alarm fires.
+        drift_of: The column with this drift.
+        drift_kind: The kind of its test.
         scores: The histogram of scores.
         labelled: Rows whose label has arrived.
         label_coverage: The share of rows whose label has arrived.
@@ -384,8 +413,9 @@ class MonitorReport(Document):
     captured: Captured | None = None
     by_current_model: int | None = None
     features: dict[str, FeatureDrift] = Field(default_factory=dict)
-    psi_max: float | None = None
-    psi_max_of: str | None = None
+    drift: float | None = None
+    drift_of: str | None = None
+    drift_kind: str | None = None
     scores: Scores | None = None
     labelled: int | None = None
     label_coverage: float | None = None

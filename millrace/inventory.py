@@ -113,20 +113,21 @@ def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
         for kind, every in intervals.items()
         if every is not None
     ]
-    if use_case.retraining.on:
+    if use_case.retraining.alarms:
         again = use_case.retraining.recheck
         found.append(ScheduledPipeline(TRAINING, names.retraining_recheck, again, PAUSES[TRAINING]))
     return found
 
 
 def list_rules(use_case: UseCase, names: Names) -> list[str]:
-    """Return the names of the rules that start a training when an alarm fires.
+    """Return the names of the rules that start a training: when an alarm fires, and when new data are there.
 
     Args:
         use_case: The declaration.
         names: The names of its stack.
     """
-    return [names.retraining_rule] if use_case.retraining.on else []
+    by_alarms = [names.retraining_rule] if use_case.retraining.alarms else []
+    return by_alarms + ([names.retraining_data_rule] if use_case.retraining.has_data_trigger else [])
 
 
 def make_job_variables(environment: Environment, names: Names, topic: str = "") -> dict[str, str]:

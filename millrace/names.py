@@ -153,6 +153,16 @@ class Names:
         return f"{self.training_pipeline}-on-alarm"
 
     @property
+    def retraining_data_rule(self) -> str:
+        """The rule that starts the training pipeline when an event says that new data are there."""
+        return f"{self.training_pipeline}-on-data"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule that a stack may have to start a training."""
+        return self.retraining_rule, self.retraining_data_rule
+
+    @property
     def retraining_backstop(self) -> str:
         """The schedule that starts the training pipeline when no alarm does."""
         return f"{self.training_pipeline}-backstop"

@@ -126,7 +126,8 @@ class Monitoring(Part):
     window: Duration = Field(default=timedelta(days=28), gt=NOTHING)
     """How far back it looks: whole weeks, or calendar columns drift by themselves."""
     psi_alarm: float = Field(default=0.25, gt=0)
-    """Population stability index of a feature or of the score from which the drift alarm fires."""
+    """The effect size of drift: a population stability index of a feature or of the score below it raises no alarm. The
+    alarm's threshold is higher where chance alone reaches it: few rows, many columns, days that differ."""
     informational: tuple[Column, ...] = ()
     """Columns whose drift is reported but never alarms, such as seasons."""
     calibration_alarm: float | None = Field(default=None, gt=0, le=1)
@@ -138,8 +139,11 @@ class Monitoring(Part):
 class Retraining(Part):
     """The triggers that start the training pipeline by themselves."""
 
-    on: tuple[Literal["drift", "calibration"], ...] = ()
-    """Alarms whose change to ALARM starts it."""
+    on: tuple[Literal["drift", "calibration", "data"], ...] = ()
+    """Alarms whose change to ALARM starts it, and `data`: an event on the account's event bus that says that new data
+    are there."""
+    review: bool = False
+    """Whether a start by itself asks a person, on the notification topic and in `status`, instead of training."""
     every: Interval | None = None
     """A schedule that starts it whatever the alarms say."""
     recheck: Interval = timedelta(days=1)
@@ -153,3 +157,13 @@ class Retraining(Part):
     """The most automatic trainings in a day, whatever the cooldown is."""
     min_new_labels: int = Field(default=100, ge=1)
     """The fewest labelled rows that the champion has not seen: with fewer there is little to learn or to judge by."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """The kinds of the alarms that start it."""
+        return tuple(kind for kind in self.on if kind != "data")
+
+    @property
+    def has_data_trigger(self) -> bool:
+        """True if an event about new data starts it."""
+        return "data" in self.on

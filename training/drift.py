@@ -1,8 +1,4 @@
-"""Baselines and drift: what a model's inputs and scores looked like in training, and how far they have moved.
-
-The measure is the population stability index, Σ (now - then) · ln(now / then) over bins of the baseline. It grows with
-the shift and, unlike a test's p-value, not with the number of rows.
-"""
+"""Baselines: what a model's inputs and scores looked like in training, as the shares of bins."""
 
 from __future__ import annotations
 
@@ -20,8 +16,8 @@ BINS = 10
 MODE_SHARE = 0.2
 #: Categories with a bin of their own; the rarer ones share one.
 CATEGORIES = 50
-#: Shares are at least this, so that a bin that was empty does not make the index infinite.
-FLOOR = 1e-4
+#: More levels than this are not kept, so that a level that training has not seen cannot be told.
+LEVELS = 1000
 
 
 def compute_baseline(columns: Columns) -> dict[str, dict[str, Any]]:
@@ -31,7 +27,9 @@ def compute_baseline(columns: Columns) -> dict[str, dict[str, Any]]:
         columns: Features and scores of the training rows; numbers or texts.
 
     Returns:
-        Column → `kind`, its bins (`categories`, or `mode` and `edges`), `missing` (a share from 0 to 1) and `shares`.
+        Column → `rows`, `kind`, its bins (`categories`, or `mode` and `edges`), `missing` (a share from 0 to 1) and
+        `shares`; for what is new, `levels` or `low` and `high`, and `singles`: how many values were seen only once, and
+        the two extremes of numbers; None where there are too many levels.
     """
     return {name: _bins_of(values) for name, values in columns.items()}
 
@@ -42,10 +40,15 @@ def _bins_of(values: Array) -> dict[str, Any]:
     if find_kind(values) == "text":
         names, counts = np.unique(values[~missing].astype(str), return_counts=True)
         frequent = names[np.argsort(-counts, kind="stable")[:CATEGORIES]]
-        bins = {"kind": "text", "categories": sorted(frequent.tolist())}
+        bins = {"kind": "text", "categories": sorted(frequent.tolist()), "singles": None}
+        if len(names) <= LEVELS:
+            bins |= {"levels": names.tolist(), "singles": int(np.sum(counts == 1))}
     else:
-        bins = {"kind": "number", **_edges(values[~missing].astype(np.float64))}
-    return {**bins, "missing": float(np.mean(missing)) if len(values) else 0.0, "shares": compute_shares(bins, values)}
+        numbers = values[~missing].astype(np.float64)
+        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
+        bins = {"kind": "number", **_edges(numbers), "low": low, "high": high, "singles": 2 * (low != high)}
+    share = float(np.mean(missing)) if len(values) else 0.0
+    return {**bins, "rows": len(values), "missing": share, "shares": compute_shares(bins, values)}
 
 
 def _edges(values: Array) -> dict[str, Any]:
@@ -87,15 +90,3 @@ def compute_shares(bins: Mapping[str, Any], values: Array) -> list[float]:
         )
         counts = np.append(counts, is_mode.sum())
     return [float(count) / max(len(values), 1) for count in (*counts.tolist(), int(missing.sum()))]
-
-
-def compute_psi(then: Mapping[str, Any], values: Array) -> float:
-    """Return the population stability index of ``values`` against a column's baseline.
-
-    Args:
-        then: The column's baseline, from :func:`compute_baseline`.
-        values: The column's values in the rows to compare.
-    """
-    expected = np.maximum(np.array(then["shares"]), FLOOR)
-    actual = np.maximum(np.array(compute_shares(then, values)), FLOOR)
-    return float(np.sum((actual - expected) * np.log(actual / expected)))

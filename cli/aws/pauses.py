@@ -108,7 +108,7 @@ def find_caller(target: Target) -> str:
 
 
 def list_triggers(target: Target) -> Iterator[Trigger]:
-    """Yield the schedules and the rule that exist.
+    """Yield the schedules and the rules that exist.
 
     Args:
         target: The stack.
@@ -120,11 +120,12 @@ def list_triggers(target: Target) -> Iterator[Trigger]:
             yield Trigger(PAUSES[kind], "schedule", name, scheduler.get_schedule(Name=name)["State"])
         except scheduler.exceptions.ResourceNotFoundException:
             continue
-    try:
-        rule = events.describe_rule(Name=names.retraining_rule)
-        yield Trigger(RETRAINING, "rule", names.retraining_rule, rule.get("State", ENABLED))
-    except events.exceptions.ResourceNotFoundException:
-        return
+    for name in names.rules:
+        try:
+            rule = events.describe_rule(Name=name)
+        except events.exceptions.ResourceNotFoundException:
+            continue
+        yield Trigger(RETRAINING, "rule", name, rule.get("State", ENABLED))
 
 
 def set_trigger_state(target: Target, trigger: Trigger, state: str) -> Trigger | None:

@@ -152,7 +152,6 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
         "firing": [alarm["kind"] for alarm in found["alarms"] if alarm["state"] == "ALARM"],
         "cost": costs.render_amount(found["cost"]),
         "metrics": [gate.metric for gate in target.use_case.gates],
-        "psi_alarm": monitoring.psi_alarm,
         "informational": monitoring.informational,
         "drift_shown": (found["drift"] or [])[-_RUNS:],
         "drift_columns": _columns(found["drift"] or []),
@@ -217,7 +216,7 @@ def _columns(drift: list[Document]) -> list[str]:
     """Return the columns of all runs, those that drift most in the newest run first."""
     newest = drift[-1]["features"] if drift else {}
     names = dict.fromkeys(name for run in drift for name in run["features"])
-    return sorted(names, key=lambda name: -((newest.get(name) or {}).get("psi") or 0.0))
+    return sorted(names, key=lambda name: -((newest.get(name) or {}).get("drift") or 0.0))
 
 
 def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -281,13 +280,13 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
     alarm = {"ece alarm": monitoring.calibration_alarm} if monitoring.calibration_alarm is not None else {}
     measured = {name: [run["quality"].get(name) for run in drift] for name in ("ece", "brier", "mae")}
     drawn = {
-        "psi_max": plots.plot_lines(
-            days, {"psi_max": [run["psi_max"] for run in drift]}, "largest PSI of each run of the monitor",
-            bounds={"alarm": monitoring.psi_alarm},
+        "drift": plots.plot_lines(
+            days, {"drift": [run["drift"] for run in drift]}, "largest drift of each run of the monitor",
+            bounds={"alarm": 1.0},
         ),
         "features": plots.plot_lines(
-            days, {name: [(run["features"].get(name) or {}).get("psi") for run in drift] for name in worst},
-            "PSI of the columns that drift most",
+            days, {name: [(run["features"].get(name) or {}).get("drift") for run in drift] for name in worst},
+            "drift of the columns that drift most",
         ),
         "quality": plots.plot_lines(
             days, {name: values for name, values in measured.items() if any(value is not None for value in values)},

@@ -9,6 +9,7 @@ from cli.fleet.document import ActionItem, StackDocument
 from cli.fleet.findings import Code, Finding, make_finding
 from cli.fleet.served import PUT_BACK
 from cli.stack.deployable import render_environment_option
+from millrace.documents import SkipCode
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 from queries.pipelines import FAILED, RUNNING
 
@@ -194,6 +195,8 @@ def _list_run_items(document: Document) -> Iterator[_Item]:
             reason = shorten(run["reason"]) or "without a reason"
             found = make_finding(Code.RUN_FAILED, pipeline=kind, reason=reason)
             yield found, build_logs_command(document, f"{document['stack']}-{kind}/")
+        elif run and run["skipped"] in (SkipCode.REVIEW, SkipCode.ASKED):
+            yield make_finding(Code.RETRAINING_ASKED, reason=run["reason"]), build_command(document, "retrain")
 
 
 def _is_training(document: Document) -> bool:

@@ -37,7 +37,7 @@ Document = dict[str, Any]
 EXECUTIONS, PACKAGES = 3, 8
 #: Metrics that the monitor publishes about an endpoint as a whole.
 FIGURES = (
-    "psi_max", "ece", "brier", "roc_auc", "mae", "rows", "label_coverage", "skew", "heartbeat",
+    "drift", "ece", "brier", "roc_auc", "mae", "rows", "label_coverage", "skew", "heartbeat",
 )  # fmt: skip
 #: How far back to search for the monitor's newest figures: longer than the longest interval plus a late run.
 _BACK = timedelta(days=7)

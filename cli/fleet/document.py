@@ -100,13 +100,13 @@ class PendingPackage(TypedDict):
 
 
 class RunPart(TypedDict):
-    """An execution of a pipeline; ``step`` is the one that failed, and ``reason`` why it failed or was skipped."""
+    """An execution of a pipeline; ``step`` is the one that failed, ``skipped`` the code of why it trained nothing."""
 
     execution: str
     status: str
     started: datetime
     step: str | None
-    skipped: bool
+    skipped: str | None
     reason: str
 
 

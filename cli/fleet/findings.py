@@ -53,6 +53,7 @@ class Code(StrEnum):
     RUN_FAILED = "run_failed"
     PAUSED = "paused"
     RULE_DISABLED = "rule_disabled"
+    RETRAINING_ASKED = "retraining_asked"
     # The stack
     RESOURCES_MISSING = "resources_missing"
     NEVER_DEPLOYED = "never_deployed"
@@ -150,8 +151,9 @@ _SENTENCES = {
     Code.ALARM_APPROVAL_WAITS: "alarm {alarm}: {meaning}; version {version} waits for approval",
     Code.RUN_FAILED: "the last run of {pipeline} failed",
     Code.PAUSED: "paused since {since}",
+    Code.RETRAINING_ASKED: "retraining asks for a decision: {reason}",
     Code.RULE_DISABLED: (
-        "rule {rule} is disabled, though nothing is paused: no alarm starts a training; " + _NEXT + " enables it"
+        "rule {rule} is disabled, though nothing is paused: it starts no training; " + _NEXT + " enables it"
     ),
     Code.RESOURCES_MISSING: (
         "{resources} missing, although other parts of the stack exist: its deployment was interrupted, or somebody "

@@ -45,9 +45,10 @@ def list_findings(missing: Mapping[str, list[str]]) -> list[Finding]:
     return [make_finding(Code.RESOURCES_MISSING, *PUT_BACK, missing=found)] if found else []
 
 
-def find_disabled_rule(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> list[Finding]:
-    """Return the finding about a disabled retraining rule, if any; the caller checks that the stack is not paused."""
-    rule = (found or {}).get(names.retraining_rule, {})
-    if not case.retraining.on or rule.get("State") != "DISABLED":
-        return []
-    return [make_finding(Code.RULE_DISABLED, *PUT_BACK, rule=names.retraining_rule)]
+def find_disabled_rules(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> list[Finding]:
+    """Return a finding for each disabled rule that starts a training; the caller checks that nothing is paused."""
+    return [
+        make_finding(Code.RULE_DISABLED, *PUT_BACK, rule=name)
+        for name in inventory.list_rules(case, names)
+        if (found or {}).get(name, {}).get("State") == "DISABLED"
+    ]

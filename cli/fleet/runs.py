@@ -40,7 +40,7 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
         "status": summary["PipelineExecutionStatus"],
         "started": summary["StartTime"],
         "step": None,
-        "skipped": False,
+        "skipped": None,
         "reason": summary.get("PipelineExecutionFailureReason", ""),
     }
     if document["status"] == FAILED:
@@ -56,8 +56,8 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
         except ClientError as error:
             document["reason"] = f"whether it trained is unknown: {error}"
             return document
-        if start and not start.needed:
-            document["skipped"], document["reason"] = True, start.reason
+        if start and start.code:
+            document["skipped"], document["reason"] = start.code, start.reason
     return document
 
 

@@ -198,7 +198,7 @@ def _find_deviations(
         "rule": missing.find_missing_rules(case, names, listed.rules),
         "schedule": missing.find_missing_schedules(case, names, listed.schedules),
     }
-    disabled = [] if is_paused else missing.find_disabled_rule(case, names, listed.rules)
+    disabled = [] if is_paused else missing.find_disabled_rules(case, names, listed.rules)
     return missing.list_findings(lost) + disabled
 
 

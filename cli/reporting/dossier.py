@@ -28,7 +28,7 @@ from queries.documents import find_document
 
 Document = dict[str, Any]
 #: Changes when a reader of the old form of the report would be misled.
-VERSION = 2
+VERSION = 3
 
 #: Maximum number of packages, and of executions of a pipeline, that are read, newest first.
 PACKAGES, RUNS = 20, 50
@@ -192,10 +192,10 @@ def _describe_monitor_run(report: MonitorReport) -> Document:
         "model_version": report.model.version if report.model else None,
         "rows": report.rows,
         "labelled": report.labelled,
-        "psi_max": report.psi_max,
-        "psi_max_of": report.psi_max_of,
+        "drift": report.drift,
+        "drift_of": report.drift_of,
         "features": {
-            name: {"psi": each.psi, "informational": each.informational} for name, each in report.features.items()
+            name: {"drift": each.drift, "informational": each.informational} for name, each in report.features.items()
         },
         "quality": report.quality,
         "calibration": [each.dump() for each in report.calibration] or None,

@@ -40,7 +40,7 @@ config:
     name: {environment}
 """
 ALARMS = {
-    "drift": "psi_max", "calibration": "ece", "heartbeat": "heartbeat", "undelivered": "Messages",
+    "drift": "drift", "calibration": "ece", "heartbeat": "heartbeat", "undelivered": "Messages",
     "errors": "Invocation5XXErrors", "latency": "ModelLatency",
 }  # fmt: skip
 

@@ -155,7 +155,7 @@ def test_an_outdated_pending_version_does_not_hide_an_alarm(cloud: Cloud) -> Non
     cloud.register("forgetful-local", "PendingManualApproval")
     cloud.register("forgetful-local", "Approved")
     cloud.fire("forgetful-local-drift")
-    drift = "alarm forgetful-local-drift: psi_max of forgetful-local is too high"
+    drift = "alarm forgetful-local-drift: drift of forgetful-local is too high"
     needs = {need["what"]: need["command"] for need in query_row(cloud, "forgetful")["attention"]}
     assert needs[drift] == "millrace retrain forgetful"
     assert "millrace reject forgetful 2" in needs.values()

@@ -128,7 +128,7 @@ def test_action_items_are_shown_with_the_next_command(fleet: Checkout, cloud: Cl
     assert row["uc05-local"]["last"]["training"]["step"] == "Ingest"
     # A start that is not needed is no failure.
     skipped = row["uc06-local"]["last"]["training"]
-    assert (skipped["status"], skipped["skipped"], skipped["step"]) == ("Succeeded", True, None)
+    assert (skipped["status"], skipped["skipped"], skipped["step"]) == ("Succeeded", "no_alarm", None)
     assert skipped["reason"] == "none of the alarms that retrain is in ALARM: uc06-local-drift"
     text = fleet("status").stdout
     assert "! uc01-local: alarm uc01-local-calibration: ece of uc01-local is too high → millrace retrain uc01" in text

@@ -57,14 +57,14 @@ def make_evaluation(roc_auc: str, ece: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_monitor_report(as_of: str, psi: float, ece: float) -> dict[str, Any]:
+def make_monitor_report(as_of: str, drift: float, ece: float) -> dict[str, Any]:
     features = {
-        "calls": {"rows": 400, "psi": psi, "missing": 0.0, "missing_then": 0.0, "informational": False},
-        "<plan>": {"rows": 400, "psi": None, "missing": 0.0, "missing_then": 0.0, "informational": False},
+        "calls": {"rows": 400, "drift": drift, "missing": 0.0, "missing_then": 0.0, "informational": False},
+        "<plan>": {"rows": 400, "drift": None, "missing": 0.0, "missing_then": 0.0, "informational": False},
     }
     return {
         "as_of": as_of, "since": as_of, "rows": 400, "labelled": 350, "notes": ["the baseline is that of version 3"],
-        "model": {"version": 3}, "features": features, "psi_max": psi, "psi_max_of": "calls",
+        "model": {"version": 3}, "features": features, "drift": drift, "drift_of": "calls",
         "quality": {"ece": ece, "brier": 0.16}, "calibration": BINS, "skew": {"share": 0.0, "rows": 0, "compared": 400},
     }  # fmt: skip
 
@@ -93,10 +93,10 @@ class History:
             wait_for_execution(self.cloud.sagemaker, execution)
             self.put(f"evaluations/{version}/evaluation.json", json.dumps(make_evaluation(roc_auc, ece)).encode())
             self.register(version, roc_auc, ece, execution, hashlib.sha256(code).hexdigest())
-        for number, (psi, error) in enumerate([(0.05, 0.01), (0.31, 0.03), (0.12, 0.06)], start=1):
+        for number, (drift, error) in enumerate([(0.2, 0.01), (1.24, 0.03), (0.48, 0.06)], start=1):
             execution = start(self.cloud.sagemaker, f"{STACK}-monitor")
             wait_for_execution(self.cloud.sagemaker, execution)
-            document = make_monitor_report(f"2030-01-0{number}T00:00:00Z", psi, error)
+            document = make_monitor_report(f"2030-01-0{number}T00:00:00Z", drift, error)
             self.put(f"monitor/{execution.rpartition('/')[2]}/monitor.json", json.dumps(document).encode())
         self.cloud.serve(STACK, self.arn(3))
         runtime = self.cloud.daemon.client("sagemaker-runtime")
@@ -223,7 +223,7 @@ def test_the_page_is_complete_and_loads_nothing(written: Path) -> None:
     assert "gap of true positive rates: 0.3, expected at most 0.2 FAILED" in groups
     assert "gap of false positive rates: 0, reported only" in groups
     drift = page.text("Drift")
-    assert "calls 0.05 0.31 0.12" in drift
+    assert "calls 0.2 1.24 0.48" in drift
     assert "<plan> – – –" in drift
     assert "5 requests, 0 of them failed" in page.text("Latency and errors, the last 30 days")
     trainings = page.text("Trainings")
@@ -252,8 +252,8 @@ def test_the_plots_show_the_measured_values(written: Path) -> None:
     assert plots["roc_auc of each version against its gate"] == [
         "roc_auc v1: 0.71", "roc_auc v2: 0.69", "roc_auc v3: 0.83",
     ]  # fmt: skip
-    assert plots["largest PSI of each run of the monitor"] == [
-        "psi_max 2030-01-01: 0.05", "psi_max 2030-01-02: 0.31", "psi_max 2030-01-03: 0.12",
+    assert plots["largest drift of each run of the monitor"] == [
+        "drift 2030-01-01: 0.2", "drift 2030-01-02: 1.24", "drift 2030-01-03: 0.48",
     ]  # fmt: skip
     assert "ece 2030-01-03: 0.06" in plots["quality on labelled rows of each run of the monitor"]
     for where in ("holdout", "outcomes"):
@@ -262,22 +262,22 @@ def test_the_plots_show_the_measured_values(written: Path) -> None:
             "100 rows: predicted 0.300, observed 0.280",
             "100 rows: predicted 0.600, observed 0.620",
         ]
-    # Dots are drawn at their values: the alarm's 0.25 is between the second run's 0.31 and the third's 0.12.
-    drawn = next(text for text in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "psi_max 2030" in text)
+    # Dots are drawn at their values: the alarm's 1 is between the second run's 1.24 and the third's 0.48.
+    drawn = next(text for text in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "drift 2030" in text)
     heights = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
     [alarm] = re.findall(r'<line x1="\d+" x2="\d+" y1="([\d.]+)"', drawn)
     assert heights[1] < float(alarm) < heights[2] < heights[0]
-    zero, per = heights[0] + 0.05 * (heights[0] - heights[2]) / 0.07, (heights[0] - heights[2]) / 0.07
-    assert float(alarm) == pytest.approx(zero - 0.25 * per, abs=0.3)
+    zero, per = heights[0] + 0.2 * (heights[0] - heights[2]) / 0.28, (heights[0] - heights[2]) / 0.28
+    assert float(alarm) == pytest.approx(zero - 1.0 * per, abs=0.3)
 
 
 def test_json_and_markdown_have_the_same_content(history: History) -> None:
     found = history.checkout.json("report", "churn")
-    assert (found["report"], found["report_version"], found["stack"]) == ("millrace", 2, STACK)
+    assert (found["report"], found["report_version"], found["stack"]) == ("millrace", 3, STACK)
     keys = ("quality", "calibration", "slices", "drift", "traffic_history", "alarm_history", "trainings", "lineage")
     assert set(keys) <= set(found)
     assert [row["version"] for row in found["quality"]] == [1, 2, 3]
-    assert [run["psi_max"] for run in found["drift"]] == [0.05, 0.31, 0.12]
+    assert [run["drift"] for run in found["drift"]] == [0.2, 1.24, 0.48]
     assert found["calibration"]["outcomes"] == {"as_of": "2030-01-03T00:00:00Z", "bins": BINS}
     assert found["lineage"]["data"] == found["lineage"]["code"] == "found, and the same"
     assert (found["lineage"]["parameters"], found["lineage"]["seed"]) == ({"depth": 3}, 7)
@@ -286,7 +286,7 @@ def test_json_and_markdown_have_the_same_content(history: History) -> None:
     assert set(found["gaps"]) == {"alarm_history"}
     text = history.checkout("report", "churn", "--format", "markdown").stdout
     assert text.startswith("<!-- millrace report -->\n# churn-local: report of ")
-    assert "| calls | 0.05 | 0.31 | 0.12 |" in text
+    assert "| calls | 0.2 | 1.24 | 0.48 |" in text
     assert "better by 0.01 \\| as <it> is |" in text
 
 

@@ -34,7 +34,7 @@ def served(loop: Loop) -> Loop:
 def create_alarm(loop: Loop, kind: str, state: str, reason: str) -> None:
     cloudwatch = loop.daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(
-        AlarmName=f"{STACK}-{kind}", AlarmDescription=f"{kind} is too high.", Namespace="n", MetricName="psi_max",
+        AlarmName=f"{STACK}-{kind}", AlarmDescription=f"{kind} is too high.", Namespace="n", MetricName="drift",
         Statistic="Maximum", Period=86_400, EvaluationPeriods=1, Threshold=0.25, TreatMissingData="ignore",
         ComparisonOperator="GreaterThanThreshold",
     )  # fmt: skip
@@ -65,7 +65,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(served: Loop) -> Seen:
-    create_alarm(served, "drift", "ALARM", "psi is 2")
+    create_alarm(served, "drift", "ALARM", "it is 2")
     waiting, _ = served.register("PendingManualApproval", ece="0.2")
     for kind in ("training", "monitor"):
         wait_for_execution(served.sagemaker, start(served.sagemaker, f"{STACK}-{kind}"))
@@ -75,9 +75,9 @@ def seen(served: Loop) -> Seen:
     approved, _ = served.register("Approved")
     served.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     now = datetime.now(UTC)
-    publish(served, now - timedelta(hours=5), psi_max=0.4, ece=0.06, label_coverage=0.9, skew=0.0)
+    publish(served, now - timedelta(hours=5), drift=0.4, ece=0.06, label_coverage=0.9, skew=0.0)
     # The newest run had too few labels for a calibration error; the older run's must not be shown for it.
-    publish(served, now - timedelta(hours=1), psi_max=0.1, label_coverage=0.2, skew=0.01)
+    publish(served, now - timedelta(hours=1), drift=0.1, label_coverage=0.2, skew=0.01)
     sqs = served.daemon.client("sqs")
     url = sqs.create_queue(QueueName=f"{STACK}-dead-letters")["QueueUrl"]
     for _ in range(3):
@@ -106,15 +106,15 @@ def test_serving_and_pending_versions_and_firing_alarms_are_shown(seen: Seen) ->
     assert pending["version"] == waiting
     assert {gate["metric"]: gate["passed"] for gate in pending["gates"]}["ece"] is False
     [fires] = found["alarms"]
-    assert (fires["name"], fires["state"], fires["reason"]) == (f"{STACK}-drift", "ALARM", "psi is 2")
-    assert (fires["metric"], fires["threshold"]) == ("psi_max", 0.25)
+    assert (fires["name"], fires["state"], fires["reason"]) == (f"{STACK}-drift", "ALARM", "it is 2")
+    assert (fires["metric"], fires["threshold"]) == ("drift", 0.25)
     assert (found["unknown"], found["cost"]["billed"]) == ({}, False)
     assert "serves version 1 since" in seen.shown
     # A newer version is approved, so approving this one would be refused.
     newer = f"version {seen.versions['approved']} is approved and newer"
     assert f"version {waiting} waits for approval, but {newer}: millrace reject flights {waiting}" in seen.shown
-    assert "drift is too high. psi is 2" in seen.shown
-    assert "psi_max > 0.25" in seen.shown
+    assert "drift is too high. it is 2" in seen.shown
+    assert "drift > 0.25" in seen.shown
 
 
 def test_executions_and_data_time_are_shown(seen: Seen) -> None:
@@ -150,10 +150,10 @@ def test_an_older_version_approved_late_is_not_served(seen: Seen) -> None:
 def test_the_newest_monitor_metrics_and_their_age_are_shown(seen: Seen) -> None:
     figures = seen.found["figures"]
     known = {name: value for name, value in figures.items() if name not in ("at", "age_seconds")}
-    assert known == {"psi_max": 0.1, "label_coverage": 0.2, "skew": 0.01}
+    assert known == {"drift": 0.1, "label_coverage": 0.2, "skew": 0.01}
     assert 3600 - 61 <= figures["age_seconds"] <= 3600 + 120
     assert "monitor: last published" in seen.shown
-    assert ["psi_max", "0.1"] in seen.lines
+    assert ["drift", "0.1"] in seen.lines
 
 
 def test_schedules_and_dead_letters_are_shown(seen: Seen) -> None:

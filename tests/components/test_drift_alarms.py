@@ -72,16 +72,16 @@ def test_without_a_threshold_no_calibration_alarm_is_made() -> None:
 
 
 def test_the_drift_alarm() -> None:
-    assert alarms(psi_threshold=0.3)["d-drift"].inputs == {
+    assert alarms()["d-drift"].inputs == {
         "name": "x-drift",
-        "alarmDescription": "psi_max of x is above 0.3.",
+        "alarmDescription": "drift of x is above 1.",
         "namespace": "Millrace/x",
-        "metricName": "psi_max",
+        "metricName": "drift",
         "dimensions": {"Endpoint": "x"},
         "statistic": "Maximum",
         "period": 108_000,
         "evaluationPeriods": 1,
-        "threshold": 0.3,
+        "threshold": 1.0,
         "comparisonOperator": "GreaterThanThreshold",
         "treatMissingData": "notBreaching",
         "alarmActions": ["arn:topic"],
@@ -136,11 +136,11 @@ REPORT = {
     "as_of": "2024-04-15T00:00:00Z",
     "since": "2024-04-01T00:00:00Z",
     "rows": 900,
-    "psi_max": 0.1,
+    "drift": 0.4,
     "label_coverage": 0.9,
     "skew": {"share": 0.0, "rows": 0, "compared": 900},
     "quality": {"brier": 0.1, "ece": 0.02, "mae": 1.0},
-    "features": {"distance": {"psi": 0.1, "missing": 0.0}, "score": {"psi": 0.0, "missing": 0.0}},
+    "features": {"distance": {"drift": 0.4, "missing": 0.0}, "score": {"drift": 0.0, "missing": 0.0}},
 }
 
 
@@ -194,5 +194,6 @@ def test_the_dashboard_widgets_have_distinct_positions() -> None:
 
 def test_the_thresholds_come_from_the_declaration() -> None:
     found = flights("dev")
-    assert found["flights-dev-monitor-drift"].inputs["threshold"] == 0.25
+    # The monitor publishes drift in units of its thresholds, of which psi_alarm is a part.
+    assert found["flights-dev-monitor-drift"].inputs["threshold"] == 1.0
     assert found["flights-dev-monitor-calibration"].inputs["threshold"] == 0.04

@@ -22,6 +22,7 @@ TRIGGERS = {
         ("small-local-retraining-backstop", NAMES.retraining_backstop),
         ("small-local-retraining-recheck", NAMES.retraining_recheck),
         ("small-local-retraining-on-alarm", NAMES.retraining_rule),
+        ("small-local-retraining-on-data", NAMES.retraining_data_rule),
     ],
 }
 
@@ -32,7 +33,7 @@ def read_trigger_states(*what: str, **environment: Any) -> dict[str, str]:
         name="small", target="y", key="k", event_time="t",
         tables=[FeatureTable("w", entity="e", columns={"v": "number"})],
         monitoring=Monitoring(calibration_alarm=0.1),
-        retraining=Retraining(on=("drift", "calibration"), every=timedelta(days=7)),
+        retraining=Retraining(on=("drift", "calibration", "data"), every=timedelta(days=7)),
     )  # fmt: skip
     where = Environment(name="local", **environment)
     args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", BUNDLE_FILE, paused=what)
@@ -50,9 +51,11 @@ def test_exactly_the_paused_triggers_are_disabled(what: tuple[str, ...]) -> None
     }
 
 
-def test_with_replayed_time_only_the_rule_is_enabled() -> None:
+def test_with_replayed_time_only_the_rules_are_enabled() -> None:
     found = read_trigger_states(replay_from="2013-04-01T00:00:00Z")
-    assert [name for name, state in found.items() if state == "ENABLED"] == ["small-local-retraining-on-alarm"]
+    assert {name for name, state in found.items() if state == "ENABLED"} == {
+        "small-local-retraining-on-alarm", "small-local-retraining-on-data"
+    }  # fmt: skip
 
 
 def test_failures_are_reported_while_everything_is_paused() -> None:

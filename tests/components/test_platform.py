@@ -57,10 +57,12 @@ def test_the_dashboard_shows_alarms_and_metrics_of_every_use_case() -> None:
     assert sorted(alarms[0]) == sorted(
         [f"{place}:a-dev-calibration", *(f"{place}:{each}-dev-{kind}" for each in "ab" for kind in everywhere)]
     )
-    [drift] = [each["properties"] for each in widgets if each["properties"]["title"] == "Drift (PSI)"]
+    [drift] = [
+        each["properties"] for each in widgets if each["properties"]["title"] == "Drift (above 1: more than chance)"
+    ]
     assert drift["metrics"] == [
-        ["Millrace/a-dev", "psi_max", "Endpoint", "a-dev"],
-        ["Millrace/b-dev", "psi_max", "Endpoint", "b-dev"],
+        ["Millrace/a-dev", "drift", "Endpoint", "a-dev"],
+        ["Millrace/b-dev", "drift", "Endpoint", "b-dev"],
     ]
     places = [(each["x"], each["y"]) for each in widgets]
     assert len(places) == len(set(places))

@@ -15,7 +15,7 @@ from tests.components.flights_stack import flights
 def retraining(**changes: Any) -> dict[str, mocked.Registered]:
     """Return the resources of a component called `r` for the pipeline `p`."""
     arns = ("arn:pipeline", "arn:role", "arn:queue")
-    args = RetrainingArgs("p", *arns, "p-on-alarm", "p-backstop", "p-recheck", **changes)
+    args = RetrainingArgs("p", *arns, "p-on-alarm", "p-on-data", "p-backstop", "p-recheck", **changes)
     return mocked.run(lambda: Retraining("r", args))
 
 
@@ -74,6 +74,23 @@ def test_the_recheck_of_alarms_passes_recheck_as_trigger() -> None:
         "pipelineParameters": [{"name": "Trigger", "value": "recheck"}]
     }
     assert retraining(alarm_names=["x-drift"], paused=True)["r-recheck"].inputs["state"] == "DISABLED"
+
+
+def test_an_event_about_new_data_of_the_stack_starts_it() -> None:
+    found = retraining(data_of="x-dev")
+    assert mocked.tree(found) == {
+        ("r", "Retraining", None),
+        ("r-on-data", "EventRule", "Retraining:r"),
+        ("r-on-data-target", "EventTarget", "Retraining:r"),
+    }
+    inputs = found["r-on-data"].inputs
+    assert (inputs["name"], inputs["state"]) == ("p-on-data", "ENABLED")
+    assert json.loads(inputs["eventPattern"]) == {
+        "source": ["millrace"], "detail-type": ["Data Ready"], "detail": {"stack": ["x-dev"]}
+    }  # fmt: skip
+    target = found["r-on-data-target"].inputs
+    assert target["sagemakerPipelineTarget"] == {"pipelineParameterLists": [{"name": "Trigger", "value": "data"}]}
+    assert target["deadLetterConfig"] == {"arn": "arn:queue"}
 
 
 def test_without_triggers_nothing_is_made() -> None:

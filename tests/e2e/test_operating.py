@@ -32,7 +32,7 @@ def _up(stand: Stand) -> None:
     stand.millrace("up", "churn", "--json", timeout=500)
     # A new schedule runs at once: by now a model exists, and the guard refuses to train another so soon.
     declaration = stand.folder / "stacks" / "churn" / "__init__.py"
-    triggers = 'retraining=Retraining(on=("drift",), every=timedelta(days=365)),\n)'
+    triggers = 'retraining=Retraining(on=("drift", "data"), every=timedelta(days=365)),\n)'
     text = declaration.read_text().rstrip().removesuffix(")").rstrip() + f",\n    {triggers}\n"
     declaration.write_text(
         "from datetime import timedelta\n\n" + text.replace("import Gate,", "import Gate, Retraining,")
@@ -91,6 +91,7 @@ def test_a_pause_survives_previews_and_deployments(stand: Stand) -> None:
         f"{STACK}-training-backstop": "DISABLED",
         f"{STACK}-training-recheck": "DISABLED",
         f"{STACK}-training-on-alarm": "DISABLED",
+        f"{STACK}-training-on-data": "DISABLED",
     }
     assert is_unchanged(stand)
     # Manual training still works; without a champion to beat, the same data give a model that is pending approval.
@@ -105,6 +106,30 @@ def test_a_pause_survives_previews_and_deployments(stand: Stand) -> None:
     resumed = run_with_json(stand, "resume", "churn")
     assert {each["state"] for each in resumed["triggers"]} == {"ENABLED"}
     assert is_unchanged(stand)
+
+
+def test_an_event_about_new_data_starts_a_training_which_is_skipped_so_soon(stand: Stand) -> None:
+    def find_runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = run_with_json(stand, "status", "churn", "--env", "local")["executions"][
+            "training"
+        ]
+        return found
+
+    before = {run["execution"] for run in find_runs()}
+    event = {"Source": "millrace", "DetailType": "Data Ready", "Detail": json.dumps({"stack": STACK})}
+    other = {**event, "Detail": json.dumps({"stack": "returns-local"})}
+    assert stand.client("events").put_events(Entries=[other, event])["FailedEntryCount"] == 0
+    [run] = eventually(
+        lambda: [run for run in find_runs() if run["execution"] not in before and run["skipped"]],
+        "the skipped start",
+        60,
+    )
+    assert (run["status"], run["skipped"]) == ("Succeeded", "cooldown")
+    assert "retraining.cooldown" in run["reason"]
+    [given] = stand.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=run["execution"])[
+        "PipelineParameters"
+    ]
+    assert given == {"Name": "Trigger", "Value": "data"}
 
 
 def test_a_rollback_reverted_by_an_alarm_leaves_the_registry_unchanged(stand: Stand) -> None:

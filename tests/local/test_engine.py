@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
@@ -206,3 +207,21 @@ def test_the_plugin_says_why_it_cannot_reach_the_provider(
     path.write_text(json.dumps(facts))
     assert relay.main(path) == 1
     assert said in capsys.readouterr().err
+
+
+def test_the_plugin_ends_when_the_engine_that_started_it_was_killed(tmp_path: Path) -> None:
+    facts = tmp_path / "daemon.json"
+    facts.write_text(json.dumps({"pid": os.getpid(), "provider_socket": str(tmp_path / "p")}))
+    engine = (
+        "import subprocess, sys, time\n"
+        f"plugin = subprocess.Popen([sys.executable, '-I', '-S', {relay.__file__!r}, {str(facts)!r}], stdout=-1)\n"
+        "plugin.stdout.readline()\n"
+        "print(plugin.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", engine], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        plugin = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+    plugin.wait(timeout=10)
+    assert not plugin.is_running()

@@ -68,6 +68,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         },
         "retraining": {
             "on": (),
+            "review": False,
             "every": None,
             "recheck": DAY,
             "cooldown": DAY,
@@ -325,7 +326,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "retraining on no alarm",
         lambda: Retraining(on=("errors",)),  # type: ignore[arg-type]
-        ["Retraining(", "on.0 = 'errors'", "'drift' or 'calibration'", "choose one of them"],
+        ["Retraining(", "on.0 = 'errors'", "'drift', 'calibration' or 'data'", "choose one of them"],
     ),
     (
         "gap of rates in a regression",

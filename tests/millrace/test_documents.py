@@ -59,6 +59,6 @@ def test_an_invalid_evaluation_is_refused_by_field(text: str, said: str) -> None
 def test_a_report_contains_only_measured_values() -> None:
     document = {"version": 1, "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 0, "notes": []}
     report = MonitorReport.load(json.dumps(document), "monitor.json")
-    assert report.psi_max is None
+    assert report.drift is None
     assert report.dump() == document
-    assert report.model_copy(update={"psi_max": None}).dump() == {**document, "psi_max": None}
+    assert report.model_copy(update={"drift": None}).dump() == {**document, "drift": None}

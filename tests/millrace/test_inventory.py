@@ -45,6 +45,9 @@ def test_pipelines_schedules_and_rules() -> None:
         ("features", "toy-dev-features", timedelta(hours=2), "features"),
     }
     assert inventory.list_rules(case, NAMES) == ["toy-dev-training-on-alarm"]
+    fed = declare(retraining=Retraining(on=("data",)))
+    assert inventory.list_rules(fed, NAMES) == ["toy-dev-training-on-data"]
+    assert [each.name for each in inventory.list_schedules(fed, NAMES)] == ["toy-dev-monitor"]
     bare = declare(retraining=Retraining(on=(), every=timedelta(days=1)))
     assert list(inventory.list_pipelines(bare, NAMES)) == ["training", "monitor"]
     assert [each.kind for each in inventory.list_schedules(bare, NAMES)] == ["monitor", "training"]

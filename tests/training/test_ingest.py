@@ -18,7 +18,7 @@ from millrace import Retraining, UseCase
 from tests.local import pipelines
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
-from tests.local.watched import alarm_on
+from tests.local.watched import alarm_on, make_topic
 from tests.training import synthetic
 from training import columns as c
 from training.data.snapshot import Snapshot
@@ -68,11 +68,11 @@ class Guarded:
             self.sagemaker.delete_model_package(ModelPackageName=each["ModelPackageArn"])
 
     def ingest(
-        self, base: Path, *arguments: str, as_of: str = synthetic.AS_OF, has_clock: bool = True
+        self, base: Path, *arguments: str, as_of: str = synthetic.AS_OF, has_clock: bool = True, topic: str = ""
     ) -> tuple[dict[str, Any], str]:
         """Run the step; return its decision and what it prints."""
         clock = {"MILLRACE_CLOCK": "s3://toy-guarded/clock.json"} if has_clock else {}
-        env = {**self.daemon.access, **clock}
+        env = {**self.daemon.access, **clock, "MILLRACE_TOPIC": topic}
         done = synthetic.run_step(self.pyz, base, "ingest", "--as-of", as_of, *arguments, env=env)
         start = json.loads((base / "processing/output/start/start.json").read_text())
         # What trains has a snapshot, and nothing else has.
@@ -164,7 +164,8 @@ def test_one_training_at_a_time_unless_started_manually(guarded: Guarded, tmp_pa
         skipped, log = guarded.ingest(tmp_path / "2", "--trigger", "calibration", "--execution", second)
         reason = f"execution {first} was started before, still runs and trains on the same data"
         assert skipped == {
-            "version": 1, "needed": 0, "trigger": "calibration", "code": "running", "reason": reason
+            "version": 1, "needed": 0, "as_of": synthetic.AS_OF, "trigger": "calibration", "code": "running",
+            "reason": reason,
         }  # fmt: skip
         assert f"skipped: trigger 'calibration': {reason}" in log
         # The earlier one continues; otherwise two that start at the same time would both stop.
@@ -245,6 +246,37 @@ def test_the_recheck_trains_only_while_an_alarm_of_the_use_case_fires(guarded: G
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="the world has changed")
     assert guarded.is_needed(tmp_path / "2", "--trigger", "recheck")
     assert not guarded.is_needed(tmp_path / "3", "--trigger", "recheck", as_of="2024-03-22T00:00:00Z")
+
+
+def test_a_use_case_may_ask_a_person_once_in_a_cooldown(guarded: Guarded, tmp_path: Path) -> None:
+    guarded.register("2024-03-20T00:00:00Z")
+    topic, inbox = make_topic(guarded.daemon)
+    retraining = Retraining(on=("drift",), cooldown=timedelta(days=3), review=True)
+    asking_case = guarded.case.model_copy(update={"retraining": retraining})
+    asking = replace(guarded, pyz=synthetic.build(tmp_path, asking_case), case=asking_case)
+    execution, trigger = guarded.start(), f"{NAME}-local-drift"
+    try:
+        asked, _ = asking.ingest(tmp_path / "1", "--trigger", trigger, "--execution", execution, topic=topic)
+        assert (asked["code"], asked["as_of"]) == ("review", synthetic.AS_OF)
+        assert asked["reason"] == (f"trigger {trigger} asks whether to train (retraining.review); newest report: none")
+        told = inbox.next_event()
+        assert told["Subject"] == f"{NAME}-local: train a new model?"
+        assert told["Message"].splitlines() == [
+            asked["reason"],
+            f"Train: `millrace retrain {NAME} --env local`. Stop asking: "
+            f"`millrace pause {NAME} --env local --only retraining`.",
+        ]
+        # The pipeline keeps the question in the lake.
+        s3, lake = guarded.daemon.client("s3"), synthetic.make_lake(guarded.daemon, asking_case)
+        key = f"snapshots/{execution.rpartition('/')[2]}/start/start.json"
+        s3.put_object(Bucket=lake, Key=key, Body=json.dumps(asked).encode())
+    finally:
+        guarded.stop_all()
+    again, _ = asking.ingest(tmp_path / "2", "--trigger", "drift", as_of="2024-04-03T00:00:00Z", topic=topic)
+    assert (again["code"], inbox.messages()) == ("asked", [])
+    later, _ = asking.ingest(tmp_path / "3", "--trigger", "drift", as_of="2024-04-04T00:00:00Z", topic=topic)
+    assert later["code"] == "review"
+    assert asking.is_needed(tmp_path / "4")
 
 
 def test_too_few_new_labels_are_no_reason_to_train(guarded: Guarded, tmp_path: Path) -> None:

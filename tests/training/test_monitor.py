@@ -230,14 +230,20 @@ def test_the_metrics_of_a_window_match_scikit_learn(
         "log_loss": log_loss(y, p),
         "ece": _compute_ece(y, p),
     }
-    assert {name: value for (name, feature), value in published.items() if not feature and name != "psi_max"} == (
+    drift = published.pop(("drift", ""))
+    assert {name: value for (name, feature), value in published.items() if not feature} == (
         pytest.approx(expected, abs=1e-9)
     )
+    # What no alarm and no dashboard needs is in the report alone: a metric costs money.
+    assert {feature for _, feature in published} == {""}
     features = {"size", "kind", "station_reports_wind", "station_reports_sky", "queues_queue", "hour", "score"}
-    assert {feature for name, feature in published if name == "psi"} == features
-    assert published["psi_max", ""] == max(value for (name, _), value in published.items() if name == "psi")
-    missing = np.isnan(world.rows["size"]).mean()
-    assert published["missing_rate", "size"] == pytest.approx(missing)
+    assert set(report["features"]) == features
+    assert drift == pytest.approx(max(found["drift"] for found in report["features"].values()), abs=1e-6)
+    of = report["features"][report["drift_of"]]
+    assert report["drift_kind"] == max(of["shifts"], key=lambda shift: shift["value"] / shift["threshold"])["kind"]
+    assert report["features"]["size"]["missing"] == pytest.approx(np.isnan(world.rows["size"]).mean(), abs=1e-6)
+    # The world is that of training: nothing has moved by more than chance.
+    assert drift < 1
     assert "672 rows served, 669 with an outcome" in log
 
 
@@ -301,11 +307,11 @@ def test_on_wall_clock_time_older_capture_hours_are_not_read(world: World, tmp_p
     log, report = world.run(tmp_path / "wall", "2024-02-20T00:00:00Z", MILLRACE_CLOCK="")
     assert report["rows"] == 1
     # One row is too few for drift and for quality: neither is published, and the log says why.
-    assert "no drift: 1 row(s), expected at least 200" in log
+    assert "no drift: 1 row(s), expected at least 50" in log
     assert "no quality: 0 labelled row(s), expected at least 50 (monitoring.min_labels)" in log
-    assert (report["psi_max"], report["quality"]) == (None, {})
-    # Heartbeat, rows, label coverage, and the missing rate of each of seven columns.
-    assert report["published"] == 10
+    assert (report["drift"], report["quality"]) == (None, {})
+    # Heartbeat, rows and label coverage.
+    assert report["published"] == 3
     # The requests of a replay may be captured at any hour, but not before the endpoint was created.
     _, report = world.run(tmp_path / "replay", "2024-02-20T00:00:00Z")
     assert report["rows"] == 0

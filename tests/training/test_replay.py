@@ -126,7 +126,7 @@ def test_a_replay_moves_the_clock_and_captures_data_for_the_monitor(stage: Stage
     # The sent values match the join, and the answers match the model.
     assert (report["skew"]["compared"], report["skew"]["rows"]) == (336, 0)
     assert report["by_current_model"] == 336
-    assert report["psi_max"] is not None
+    assert report["drift"] is not None
     assert "0 of 336 rows differ from the join" in monitored.stdout
 
 

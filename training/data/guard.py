@@ -18,14 +18,17 @@ import numpy as np
 
 from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
+from millrace.names import MONITOR_REPORTS, SNAPSHOTS
 from queries.alarms import list_firing
+from queries.documents import find_document
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
-from queries.pipelines import EXECUTING, list_executions
+from queries.pipelines import EXECUTING, SUCCEEDED, list_executions
 from training.columns import Array
 from training.data.dataset import find_judging_start, find_outcomes
 from training.data.snapshot import EVENTS, Snapshot
 from training.io import format_time, parse_time, print_progress
 from training.job import Job
+from training.notify import tell_people
 from training.registry import fetch_champion
 
 #: The trigger of a training that a person started; the guard never skips it.
@@ -46,7 +49,11 @@ _SENTENCES = {
         "{rows} labelled rows are newer than the data of {version}; expected at least {least} "
         "(retraining.min_new_labels), and enough of each outcome in the newer half to judge by"
     ),
+    SkipCode.REVIEW: "trigger {trigger} asks whether to train (retraining.review); newest report: {report}",
+    SkipCode.ASKED: "a person was asked on data as of {asked} whether to train (retraining.review)",
 }
+#: The newest executions that are searched for a question to a person.
+_SEARCHED = 20
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,14 @@ class Attempt:
 
     def skip(self, code: SkipCode, **fields: Any) -> Start:
         """Return the decision not to train."""
-        return Start(version=1, needed=0, trigger=self.trigger, code=code, reason=_SENTENCES[code].format(**fields))
+        as_of = format_time(self.as_of)
+        return Start(
+            version=1, needed=0, as_of=as_of, trigger=self.trigger, code=code, reason=_SENTENCES[code].format(**fields)
+        )
 
     def go(self) -> Start:
         """Return the decision to train."""
-        return Start(version=1, needed=1, trigger=self.trigger)
+        return Start(version=1, needed=1, as_of=format_time(self.as_of), trigger=self.trigger)
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ def decide_before_ingestion(job: Job, attempt: Attempt) -> Start:
         return attempt.skip(SkipCode.RUNNING, other=other)
     retraining, sagemaker = job.use_case.retraining, job.make_client("sagemaker")
     if attempt.trigger == RECHECK:
-        alarms = [job.names.alarm(kind) for kind in retraining.on]
+        alarms = [job.names.alarm(kind) for kind in retraining.alarms]
         if not list_firing(job.make_client("cloudwatch"), alarms):
             return attempt.skip(SkipCode.NO_ALARM, alarms=", ".join(alarms))
     # An old --as-of must not look like time that has passed.
@@ -134,6 +144,42 @@ def decide_after_ingestion(job: Job, attempt: Attempt, snapshot: Snapshot) -> St
     if rows < least or find_judging_start(case, times, target, snapshot.as_of, unseen_since) is None:
         return attempt.skip(SkipCode.TOO_FEW_LABELS, rows=rows, version=version, least=least)
     return attempt.go()
+
+
+def ask_person(job: Job, attempt: Attempt) -> Start:
+    """Return the decision on a start that is needed: to train, or to ask a person where the use case says so.
+
+    A person is asked once within a cooldown.
+
+    Args:
+        job: The job.
+        attempt: The start.
+    """
+    retraining = job.use_case.retraining
+    if attempt.trigger == MANUAL or not retraining.review:
+        return attempt.go()
+    asked = _find_last_question(job)
+    if asked is not None and attempt.as_of - asked < np.timedelta64(retraining.cooldown, "us"):
+        return attempt.skip(SkipCode.ASKED, asked=format_time(asked))
+    found = list_executions(job.make_client("sagemaker"), job.names.monitor_pipeline, _SEARCHED) or []
+    done = [each["PipelineExecutionArn"] for each in found if each["PipelineExecutionStatus"] == SUCCEEDED]
+    report = job.names.uri(MONITOR_REPORTS, done[0].rpartition("/")[2], "report.html") if done else "none"
+    start = attempt.skip(SkipCode.REVIEW, trigger=attempt.trigger, report=report)
+    use_case = f"{job.use_case.name} --env {job.names.environment}"
+    answer = f"Train: `millrace retrain {use_case}`. Stop asking: `millrace pause {use_case} --only retraining`."
+    tell_people(job, f"{job.names.model_package_group}: train a new model?", f"{start.reason}\n{answer}")
+    return start
+
+
+def _find_last_question(job: Job) -> np.datetime64 | None:
+    """Return the data time at which a person was asked last; None if that is not among the newest executions."""
+    s3 = job.make_client("s3")
+    for each in list_executions(job.make_client("sagemaker"), job.names.training_pipeline, _SEARCHED) or []:
+        execution = each["PipelineExecutionArn"].rpartition("/")[2]
+        start = find_document(s3, job.names.uri(SNAPSHOTS, execution, "start", "start.json"), Start)
+        if start is not None and start.code is SkipCode.REVIEW:
+            return parse_time(start.as_of, f"as_of of execution {execution}")
+    return None
 
 
 def _sort_labelled(times: Array, target: Array) -> tuple[Array, Array]:

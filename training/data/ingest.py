@@ -33,6 +33,7 @@ def run_ingest(
     if start.needed:
         snapshot = collect_snapshot(job.functions, attempt.as_of)
         start = guard.decide_after_ingestion(job, attempt, snapshot)
+        start = guard.ask_person(job, attempt) if start.needed else start
     write_json(job.make_output_folder("start") / START, start.dump())
     if not start.needed:
         print_progress(f"skipped: trigger {trigger!r}: {start.reason}")

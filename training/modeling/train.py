@@ -13,11 +13,13 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from millrace import UseCase
 from millrace.errors import DataError, DeclarationError, Diagnosis
 from training import columns as c
 from training.columns import Array, Columns
@@ -31,6 +33,7 @@ from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.modeling.windows import choose_window
 from training.registry import BUNDLE
+from training.significance import measure_inflation
 
 LIBRARIES = ("numpy", "scikit-learn")
 #: The name of the scores next to the features in baselines and drift metrics.
@@ -74,7 +77,8 @@ def run_train(job: Job) -> None:
             "differ from the fitted model's on the training rows",
             fix="do not serve it",
         )
-    write_json(folder / BASELINE, compute_baseline({**features, SCORE: p}))
+    times = {SCORE: holdout[case.event_time]}
+    write_json(folder / BASELINE, _make_baseline(case, {**features, SCORE: p}, everything[case.event_time], times))
     c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
     shutil.copyfile(job.bundle, folder / BUNDLE)
@@ -97,6 +101,22 @@ def merge_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
                 [Diagnosis(f"{name} = {text!r}", "cannot be read", expected="a number, a Boolean or text")],
             )
     return {**declared, **given}
+
+
+def _make_baseline(case: UseCase, columns: Columns, times: Array, own: Mapping[str, Array]) -> dict[str, Any]:
+    """Return the baseline of features and score, with how much windows of the training period differ by themselves.
+
+    Args:
+        case: The declaration: the length of the monitor's window.
+        columns: The features and the score.
+        times: The event times of the rows of the features.
+        own: Column → event times, for columns of other rows.
+    """
+    window = np.timedelta64(case.monitoring.window, "us")
+    return {
+        name: bins | measure_inflation(bins, columns[name], own.get(name, times), window)
+        for name, bins in compute_baseline(columns).items()
+    }
 
 
 def describe_runtime() -> dict[str, Any]:

@@ -7,7 +7,7 @@ report for people. The baseline is that of the model that serves now.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from training import registry
 from training.columns import Array, Columns, is_missing, make_feature_name
 from training.data.ingest import fetch_known_labels, fetch_tables
 from training.data.join import join
-from training.drift import compute_psi, compute_shares
+from training.drift import compute_shares
 from training.functions import Functions
 from training.io import format_time, print_progress, read_json, write_json
 from training.job import Job
@@ -36,10 +36,10 @@ from training.monitoring import captured
 from training.monitoring.captured import Served
 from training.monitoring.report import render_page
 from training.registry import Package
+from training.significance import FEWEST_WINDOWS, KINDS, VALUES, Shift, measure_shifts
 
-#: With fewer rows no drift is published: the index of n rows of an unchanged population exceeds 16.9 / n once in
-#: twenty times (chi-square of ten bins), and an alarm must not fire on that.
-MIN_ROWS = 200
+#: With fewer rows no drift is published: hardly any bin has as many as a test needs.
+MIN_ROWS = 50
 #: How much earlier than the lead time before its event a request may have been made.
 EARLY = np.timedelta64(1, "D")
 #: Data points of one PutMetricData call.
@@ -166,6 +166,9 @@ def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.da
 def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes: list[str]) -> dict[str, Any]:
     """Compare each feature, as the model's own code makes it, and the score with the model's baseline."""
     baseline: dict[str, Any] = read_json(package.folder / BASELINE)
+    for bins in baseline.values():
+        # The previous version did not count the rows of a baseline.
+        bins.setdefault("rows", package.document["rows"])
     values: dict[str, Array] = {}
     report: dict[str, Any] = {}
     if window.complete.any():
@@ -174,35 +177,57 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
         mine, values = score_with(package.folder, inputs, scratch)
         report["by_current_model"] = int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))
     values = {**values, SCORE: window.rows[SCORE]}
-    features = {
-        name: {
-            "rows": len(column),
-            "psi": compute_psi(baseline[name], column) if len(column) >= MIN_ROWS else None,
-            "missing": float(np.mean(is_missing(column))),
-            "missing_then": baseline[name]["missing"],
-            "informational": name in case.monitoring.informational,
-        }
-        for name, column in values.items()
-    }
+    features = _measure_drift(case, baseline, values)
     judged = {
-        name: found["psi"]
+        name: found["drift"]
         for name, found in features.items()
-        if found["psi"] is not None and not found["informational"]
+        if found["drift"] is not None and not found["informational"]
     }
     if len(window.rows[SCORE]) < MIN_ROWS:
+        notes.append(f"no drift: {len(window.rows[SCORE])} row(s), expected at least {MIN_ROWS}")
+    elif not any(bins.get("windows", 0) >= FEWEST_WINDOWS for bins in baseline.values()):
         notes.append(
-            f"no drift: {len(window.rows[SCORE])} row(s), expected at least {MIN_ROWS}: fewer are mostly noise"
+            f"the training period has fewer than {FEWEST_WINDOWS} windows of {case.monitoring.window}: how much days "
+            "differ by themselves is unknown, and not part of the thresholds of drift"
         )
+    of = max(judged, key=judged.__getitem__, default=None)
     return report | {
         "features": features,
-        "psi_max": max(judged.values(), default=None),
-        "psi_max_of": max(judged, key=judged.__getitem__, default=None),
+        "drift": judged[of] if of else None,
+        "drift_of": of,
+        "drift_kind": max(features[of]["shifts"], key=lambda shift: shift["value"] / shift["threshold"])["kind"]
+        if of
+        else None,
         "scores": {
             "edges": baseline[SCORE]["edges"],
             "then": baseline[SCORE]["shares"],
             "now": compute_shares(baseline[SCORE], window.rows[SCORE]),
         },
     }
+
+
+def _measure_drift(case: UseCase, baseline: dict[str, Any], values: Columns) -> dict[str, dict[str, Any]]:
+    """Return the drift of each column; all tests of columns that may raise the alarm share its false-alarm rate."""
+    judged = [name for name in values if name not in case.monitoring.informational]
+    # Of the score, only its values are tested.
+    tests = sum(1 if name == SCORE else len(KINDS) for name in judged) or 1
+    features = {}
+    for name, column in values.items():
+        shifts: list[Shift] = []
+        if len(column) >= MIN_ROWS:
+            shifts = measure_shifts(baseline[name], column, tests=tests, effect=case.monitoring.psi_alarm)
+            shifts = [shift for shift in shifts if name != SCORE or shift.kind == VALUES]
+        features[name] = {
+            "rows": len(column),
+            "psi": next((shift.value for shift in shifts if shift.kind == VALUES), None),
+            "missing": float(np.mean(is_missing(column))),
+            "missing_then": baseline[name]["missing"],
+            "informational": name in case.monitoring.informational,
+            "inflation": baseline[name].get("inflation", 1.0),
+            "shifts": [asdict(shift) for shift in shifts],
+            "drift": max((shift.ratio for shift in shifts), default=None),
+        }
+    return features
 
 
 # -- quality -----------------------------------------------------------------------------------------------------------
@@ -289,21 +314,15 @@ def make_data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any
     figures = {
         "heartbeat": 1,
         "rows": report.rows,
-        "psi_max": report.psi_max,
+        "drift": report.drift,
         "label_coverage": report.label_coverage,
         "skew": report.skew.share if report.skew else None,
         **report.quality,
     }
     of_endpoint = [{"Name": "Endpoint", "Value": endpoint}]
-    points: list[tuple[str, float | None, list[dict[str, str]]]] = [
-        (name, value, of_endpoint) for name, value in figures.items()
-    ]
-    for feature, found in report.features.items():
-        of_feature = [*of_endpoint, {"Name": "Feature", "Value": feature}]
-        points += [("psi", found.psi, of_feature), ("missing_rate", found.missing, of_feature)]
     return [
-        {"MetricName": name, "Value": float(value), "Dimensions": dimensions}
-        for name, value, dimensions in points
+        {"MetricName": name, "Value": float(value), "Dimensions": of_endpoint}
+        for name, value in figures.items()
         if value is not None and np.isfinite(value)
     ]
 
@@ -323,11 +342,11 @@ def _tell(report: MonitorReport) -> None:
         print_progress(f"note: {note}")
     if report.features:
         drift = ", ".join(
-            f"{name} {found.psi:.3f}"
-            for name, found in sorted(report.features.items(), key=lambda item: -(item[1].psi or 0.0))
-            if found.psi is not None
+            f"{name} {found.drift:.3f}"
+            for name, found in sorted(report.features.items(), key=lambda item: -(item[1].drift or 0.0))
+            if found.drift is not None
         )
-        print_progress(f"psi: {drift or 'not measured'}")
+        print_progress(f"drift, above 1 where it is more than chance: {drift or 'not measured'}")
     for name, value in report.quality.items():
         print_progress(f"{name}={value:.6f};")
     if skew := report.skew:

@@ -22,12 +22,18 @@ svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-s
 """
 
 
+_COLUMN_HEAD = (
+    "column", "drift", "PSI of its values", "of missing ones", "share of new ones", "inflation by days",
+    "missing in training", "missing now", "informational",
+)  # fmt: skip
+
+
 def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
     parts = [_facts(report, monitoring), _list("Notes", report.notes)]
     if drifts:
-        parts.append(f"<h2>Drift against training</h2>{_plot_drift(drifts, monitoring.psi_alarm)}")
+        parts.append(f"<h2>Drift against training</h2>{_plot_drift(drifts)}")
     plots = []
     if report.calibration:
         plots.append(f"<div><h2>Calibration</h2>{_plot_calibration(report.calibration)}</div>")
@@ -38,12 +44,7 @@ def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     if quality:
         parts.append("<h2>Quality on labelled rows</h2>" + _table(("metric", "value"), list(quality.items())))
     if drifts:
-        rows = [
-            (name, found.psi, found.missing_then, found.missing, "yes" if found.informational else "")
-            for name, found in drifts.items()
-        ]
-        head = ("column", "PSI", "missing in training", "missing now", "informational")
-        parts.append("<h2>Columns</h2>" + _table(head, rows))
+        parts.append("<h2>Columns</h2>" + _table(_COLUMN_HEAD, [_describe(*each) for each in drifts.items()]))
     if report.skew and report.skew.columns:
         differing = list(report.skew.columns.items())
         parts.append("<h2>Served values that differ from the join</h2>" + _table(("column", "rows"), differing))
@@ -60,8 +61,8 @@ def _facts(report: MonitorReport, monitoring: Monitoring) -> str:
     facts: list[tuple[str, Any]] = [("rows served", report.rows), ("with an outcome", report.labelled or 0)]
     if report.model:
         facts.append(("model version", report.model.version or "no package"))
-    if report.psi_max is not None:
-        facts.append((f"largest PSI, {report.psi_max_of} (alarm {monitoring.psi_alarm:g})", report.psi_max))
+    if report.drift is not None:
+        facts.append((f"largest drift, {report.drift_of} ({report.drift_kind}; alarm above 1)", report.drift))
     if "ece" in report.quality:
         bound = monitoring.calibration_alarm
         alarm = f" (alarm {bound:g})" if bound is not None else ""
@@ -88,13 +89,27 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-def _plot_drift(features: Mapping[str, FeatureDrift], alarm: float) -> str:
-    bars = [Bar(name, each.psi, each.informational) for name, each in features.items() if each.psi is not None]
+def _describe(name: str, found: FeatureDrift) -> tuple[Any, ...]:
+    """Return a column's row of the table: each test with its threshold."""
+    tests = {shift.kind: f"{shift.value:.4g} of {shift.threshold:.4g}" for shift in found.shifts}
+    return (
+        name,
+        found.drift,
+        *(tests.get(kind) for kind in ("values", "missing", "new")),
+        found.inflation,
+        found.missing_then,
+        found.missing,
+        "yes" if found.informational else "",
+    )
+
+
+def _plot_drift(features: Mapping[str, FeatureDrift]) -> str:
+    bars = [Bar(name, each.drift, each.informational) for name, each in features.items() if each.drift is not None]
     if not bars:
         return "<p>Not measured.</p>"
-    text = f"Population stability index of each column; the alarm's bound is {alarm:g}, grey columns are informational"
+    text = "Drift of each column in units of its threshold; the alarm fires above 1, grey columns are informational"
     # Seasonal drift is many times the alarm's bound.
-    return plot_bars(bars, alarm, text)
+    return plot_bars(bars, 1.0, text)
 
 
 def _plot_calibration(bins: Sequence[CalibrationBin]) -> str:

@@ -40,7 +40,7 @@ _CLAUSES = {
     Code.INFORMATIONAL: "monitoring.informational now contains {what}: its drift is reported but raises no alarm",
     Code.NUMBER: "{what} changes from {before:g} to {after:g}: {consequence}",
     Code.TIME: "{what} changes from {before} to {after}: {consequence}",
-    Code.TRIGGER: "retraining.on no longer contains {what}: that alarm starts no training",
+    Code.TRIGGER: "retraining.on no longer contains {what}: it starts no training",
     Code.ANOTHER: "its {what} changes from {before} to {after}",
 }
 
