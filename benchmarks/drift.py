@@ -80,9 +80,3 @@ def tabulate(windows: int = WINDOWS) -> Table:
         shares = [f"{sum(each) / count:.2%}" for each in zip(*found, strict=True)]
         table.add_row(str(columns), f"{trained:,}", f"{rows:,}", *shares)
     return table
-
-
-if __name__ == "__main__":
-    from rich.console import Console
-
-    Console(width=120).print(tabulate())

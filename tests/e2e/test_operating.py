@@ -120,16 +120,15 @@ def test_an_event_about_new_data_starts_a_training_which_is_skipped_so_soon(stan
     other = {**event, "Detail": json.dumps({"stack": "returns-local"})}
     assert stand.client("events").put_events(Entries=[other, event])["FailedEntryCount"] == 0
     [run] = eventually(
-        lambda: [run for run in find_runs() if run["execution"] not in before and run["skipped"]],
+        lambda: [run for run in find_runs() if run["execution"] not in before and run["skipped"]] or None,
         "the skipped start",
         60,
     )
     assert (run["status"], run["skipped"]) == ("Succeeded", "cooldown")
     assert "retraining.cooldown" in run["reason"]
-    [given] = stand.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=run["execution"])[
-        "PipelineParameters"
-    ]
-    assert given == {"Name": "Trigger", "Value": "data"}
+    sagemaker = stand.client("sagemaker")
+    given = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=run["execution"])
+    assert {"Name": "Trigger", "Value": "data"} in given["PipelineParameters"]
 
 
 def test_a_rollback_reverted_by_an_alarm_leaves_the_registry_unchanged(stand: Stand) -> None:
