@@ -31,6 +31,9 @@ _FUNCTIONS = frozenset({"events", "labels", "features", "model"})
 #: The labels' column with the time at which a label became known.
 _KNOWN_AT = "known_at"
 
+#: Names of columns that stand beside those of the events, in training sets and in held-out scores.
+_RESERVED = frozenset({"fold", "p", "score", "y"})
+
 #: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
 _MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500
 
@@ -206,6 +209,11 @@ class UseCase(Part):
                 raise InvalidValueError(
                     f"{field}={_KNOWN_AT!r}", "is reserved for the time at which a label became known", fix="rename it"
                 )
+        named = {self.key: "key", self.event_time: "event_time", **{part.column: "slices" for part in self.slices}}
+        for column in _RESERVED.intersection(named):
+            raise InvalidValueError(
+                f"{named[column]}: {column!r}", "is a name of Millrace's own", fix="rename the column"
+            )
         for column in self.trusted:
             if column in taken:
                 raise InvalidValueError(
@@ -258,6 +266,11 @@ class UseCase(Part):
                     f"{where}: a {self.problem.value} problem", f"has no metric {metric!r}", fix=fix
                 )
         for metric in known:
+            confidences = {gate.confidence for gate in self.gates if gate.metric == metric}
+            if len(confidences) > 1:
+                raise InvalidValueError(
+                    f"gates: {metric!r}", "has two gates of different confidence", fix="give both the same confidence"
+                )
             lowest = [gate.at_least for gate in self.gates if gate.metric == metric and gate.at_least is not None]
             highest = [gate.at_most for gate in self.gates if gate.metric == metric and gate.at_most is not None]
             if lowest and highest and max(lowest) > min(highest):

@@ -106,6 +106,7 @@ class Start(Document):
         trigger: What started the execution.
         code: Why it trains nothing; None where it trains.
         reason: The same for people; empty where it trains.
+        asked: The time of the data on which a person was asked, ISO 8601; empty where none was.
     """
 
     version: Literal[1] = 1
@@ -114,6 +115,7 @@ class Start(Document):
     trigger: str
     code: SkipCode | None = None
     reason: str = ""
+    asked: str = ""
 
 
 # -- evaluation.json ---------------------------------------------------------------------------------------------------
@@ -173,6 +175,8 @@ class Verdict(StrEnum):
     """Beyond doubt not better by the margin."""
     UNDECIDED = "undecided"
     """The rows at hand do not tell."""
+    INCOMPARABLE = "incomparable"
+    """There are no rows that neither was fitted on, or the champion cannot score them: a person decides."""
 
 
 class Comparison(Document):

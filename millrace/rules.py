@@ -154,7 +154,7 @@ class Retraining(Part):
     longest_cooldown: Duration = Field(default=timedelta(days=14), ge=NOTHING)
     """The bound of that doubling: a world that has changed for good is tried again."""
     per_day: int = Field(default=4, ge=1)
-    """The most automatic trainings in a day, whatever the cooldown is."""
+    """With as many models registered within a day, by hand or not, nothing trains by itself."""
     min_new_labels: int = Field(default=100, ge=1)
     """The fewest labelled rows that the champion has not seen: with fewer there is little to learn or to judge by."""
 

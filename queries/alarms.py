@@ -14,14 +14,13 @@ def list_firing(cloudwatch: Any, names: Sequence[str]) -> list[str]:
 
     Args:
         cloudwatch: A boto3 client.
-        names: The names of metric or composite alarms.
+        names: The names of metric alarms.
     """
     firing = []
     for first in range(0, len(names), _AT_ONCE):
+        # Composite alarms are answered only to those who may describe all alarms of the account.
         answer = cloudwatch.describe_alarms(
-            AlarmNames=list(names[first : first + _AT_ONCE]),
-            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
-            StateValue="ALARM",
+            AlarmNames=list(names[first : first + _AT_ONCE]), AlarmTypes=["MetricAlarm"], StateValue="ALARM"
         )
-        firing += [alarm["AlarmName"] for alarm in answer["MetricAlarms"] + answer["CompositeAlarms"]]
+        firing += [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
     return firing

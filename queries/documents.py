@@ -35,3 +35,18 @@ def find_document(s3: Any, uri: str, model: type[Model]) -> Model | None:
             return None
         raise
     return model.load(body, uri)
+
+
+def has_object(s3: Any, uri: str) -> bool:
+    """Return whether an object exists, also where a role may list only a folder of the bucket.
+
+    There, S3 refuses to read an object that does not exist instead of saying so.
+
+    Args:
+        s3: A boto3 client.
+        uri: `s3://bucket/key`.
+    """
+    url = urlsplit(uri)
+    key = url.path.lstrip("/")
+    found = s3.list_objects_v2(Bucket=url.netloc, Prefix=key, MaxKeys=1).get("Contents", [])
+    return any(each["Key"] == key for each in found)

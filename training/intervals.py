@@ -73,7 +73,9 @@ class Bootstrap:
             return np.sqrt(squares / n)
         if metric in ("brier_skill", "r2"):
             # The variance of a 0/1 outcome is base rate · (1 - base rate).
-            return 1.0 - squares / (self._sum(y**2) - self._sum(y) ** 2 / n)
+            # Around the mean, because a difference of large sums would lose its digits.
+            near = y - y.mean()
+            return 1.0 - squares / (self._sum(near**2) - self._sum(near) ** 2 / n)
         losses = {"log_loss": compute_log_losses(y, p), "mae": np.abs(p - y), "bias": p - y}
         return np.abs(self._sum(losses[metric]) / n)
 

@@ -152,7 +152,16 @@ def _require_newer(target: Target, package: Package) -> None:
 
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
-    """Raise when a package fails a gate and no reason is given: the next person will ask for it."""
+    """Raise when a package fails a gate or was rejected and no reason is given: the next person will ask for it."""
+    if package.approval == REJECTED and not reason:
+        raise CliError(
+            f"version {package.version}",
+            f"is {REJECTED}: {package.description}",
+            fix=(
+                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
+                f"{package.version} --reason …"
+            ),
+        )
     short = gates.list_missed_gates(target.use_case, package)
     if short and not reason:
         raise CliError(

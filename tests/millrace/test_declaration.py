@@ -324,6 +324,16 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         ["use case 'churn'", "retraining.on", "'calibration'", "calibration_alarm is not set", "set it"],
     ),
     (
+        "a name of Millrace's own",
+        lambda: case(slices=[Slice("score")]),
+        ["use case 'churn'", "slices: 'score'", "a name of Millrace's own", "rename the column"],
+    ),
+    (
+        "two confidences",
+        lambda: case(gates=[Gate("ece", at_most=0.1, confidence=0.9), Gate("ece", at_most=0.2)]),
+        ["use case 'churn'", "gates: 'ece'", "two gates of different confidence", "the same confidence"],
+    ),
+    (
         "retraining on no alarm",
         lambda: Retraining(on=("errors",)),  # type: ignore[arg-type]
         ["Retraining(", "on.0 = 'errors'", "'drift', 'calibration' or 'data'", "choose one of them"],

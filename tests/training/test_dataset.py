@@ -29,7 +29,7 @@ def find_start(times: np.ndarray, unseen: np.ndarray, **changes: Any) -> Any:
     """Return from when rows judge, with a positive in every fifth row unless ``target`` says otherwise."""
     case = synthetic.use_case(champion=Champion(**{"judged_on": timedelta(days=365), **changes.pop("champion", {})}))
     target = changes.pop("target", (np.arange(len(times)) % 5 == 0).astype(np.float64))
-    return find_judging_start(case, times, target, AS_OF, unseen)
+    return find_judging_start(case, times, target, unseen)
 
 
 def test_without_a_champion_the_newest_share_is_held_out() -> None:
@@ -57,6 +57,28 @@ def test_only_the_declared_span_judges() -> None:
     times = make_hourly_times(30)
     unseen = AS_OF - np.timedelta64(28, "D")
     assert find_start(times, unseen, champion={"judged_on": timedelta(days=7)}) == AS_OF - np.timedelta64(7, "D")
+
+
+def test_late_labels_judge_as_early_ones_do() -> None:
+    """Of the newest 45 days no label is known yet: the span that judges ends with the newest known one."""
+    times = make_hourly_times(120)[: 75 * 24]
+    unseen = AS_OF - np.timedelta64(105, "D")
+    assert find_start(times, unseen, champion={"judged_on": timedelta(days=7)}) == AS_OF - np.timedelta64(52, "D")
+
+
+def test_a_column_that_millrace_adds_itself_is_refused(tmp_path: Path) -> None:
+    case = synthetic.use_case(name="toy-fold")
+    source = (
+        synthetic.data(case)
+        .replace('"band": np.where', '"fold": np.zeros(n), "band": np.where')
+        .replace('"kind", "band")', '"kind", "band", "fold")')
+    )
+    pyz = synthetic.build(tmp_path, case, source)
+    synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF)
+    synthetic.hand_over(tmp_path / "job/processing/output/snapshot", tmp_path / "job/processing/input/snapshot")
+    done = synthetic.run_step(pyz, tmp_path / "job", "dataset", "--champion", "none", check=False)
+    assert done.returncode == 1
+    assert "events() returned a column 'fold', a name of Millrace's own; rename it" in done.stderr
 
 
 def test_too_few_rows_or_outcomes_judge_nothing() -> None:

@@ -129,7 +129,7 @@ def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
     challenger = Model(synthetic.functions(case), {**make_identity("challenger"), "categories": {}}, None)
     seen = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {"unseen": False})
     found = compare_with_champion(case, challenger, tmp_path / "challenger", seen, package, 1, tmp_path)
-    assert found.verdict is Verdict.UNDECIDED
+    assert found.verdict is Verdict.INCOMPARABLE
     assert found.text.startswith("champion version 3 was fitted on all rows")
 
 

@@ -212,6 +212,10 @@ def test_every_refused_model_doubles_the_cooldown_up_to_a_bound(guarded: Guarded
                 break
     # Three days, doubled once, then twice to twelve, of which ten are the bound.
     assert waits == [6, 10, 10]
+    for _ in range(40):
+        guarded.register("2024-03-20T00:00:00Z", "Rejected")
+    skipped, _ = guarded.ingest(tmp_path / "many", "--trigger", "drift", as_of="2024-03-22T00:00:00Z")
+    assert "expected at least 10 days, 0:00:00 between them" in skipped["reason"]
 
 
 def test_a_day_has_a_budget_of_trainings(guarded: Guarded, tmp_path: Path) -> None:
@@ -251,6 +255,7 @@ def test_the_recheck_trains_only_while_an_alarm_of_the_use_case_fires(guarded: G
 def test_a_use_case_may_ask_a_person_once_in_a_cooldown(guarded: Guarded, tmp_path: Path) -> None:
     guarded.register("2024-03-20T00:00:00Z")
     topic, inbox = make_topic(guarded.daemon)
+    synthetic.make_lake(guarded.daemon, guarded.case)
     retraining = Retraining(on=("drift",), cooldown=timedelta(days=3), review=True)
     asking_case = guarded.case.model_copy(update={"retraining": retraining})
     asking = replace(guarded, pyz=synthetic.build(tmp_path, asking_case), case=asking_case)
@@ -273,7 +278,7 @@ def test_a_use_case_may_ask_a_person_once_in_a_cooldown(guarded: Guarded, tmp_pa
     finally:
         guarded.stop_all()
     again, _ = asking.ingest(tmp_path / "2", "--trigger", "drift", as_of="2024-04-03T00:00:00Z", topic=topic)
-    assert (again["code"], inbox.messages()) == ("asked", [])
+    assert (again["code"], again["asked"], inbox.messages()) == ("asked", synthetic.AS_OF, [])
     later, _ = asking.ingest(tmp_path / "3", "--trigger", "drift", as_of="2024-04-04T00:00:00Z", topic=topic)
     assert later["code"] == "review"
     assert asking.is_needed(tmp_path / "4")

@@ -46,6 +46,15 @@ def test_each_draw_is_the_weighted_metric(metric: str) -> None:
     assert bootstrap.find_interval(metric, 0.9) == pytest.approx(np.quantile(values, [0.05, 0.95]), rel=1e-9)
 
 
+def test_a_target_far_from_zero_has_the_interval_of_its_deviations() -> None:
+    rows, p = draw()
+    near, far = (
+        Bootstrap(Problem.REGRESSION, rows.y + offset, p + offset, rows.day, seed=1).find_interval("r2", 0.9)
+        for offset in (0.0, 1e8)
+    )
+    assert far == pytest.approx(near, abs=1e-5)
+
+
 def test_a_draw_of_the_calibration_error_is_that_of_its_rows() -> None:
     rows, p = draw(3000, 30)
     bootstrap = Bootstrap(Problem.BINARY, rows.y, p, rows.day, seed=1)

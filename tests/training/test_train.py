@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,76 @@ def test_another_runtime_is_another_identity(first: Trained, tmp_path: Path) -> 
     identity = Trained(base, first.pyz).identity
     assert identity["runtime"] != first.identity["runtime"]
     assert {**identity, "runtime": first.identity["runtime"]} == first.identity
+
+
+MODEL = """
+
+class Odd:
+    def get_params(self):
+        return {}
+
+    def set_params(self, **params):
+        return self
+
+    def fit(self, matrix, y):
+        return self
+
+    def predict_proba(self, matrix):
+        p = np.full(len(matrix), 0.5)
+        p[::10] = np.nan
+        return np.column_stack([1 - p, p])
+
+
+def model(params):
+    return Odd()
+"""
+
+
+def refuse_to_train(first: Trained, folder: Path, source: str) -> str:
+    """Return the error of training with this source on the same training set."""
+    pyz = synthetic.build(folder, synthetic.use_case(), source)
+    base = folder / "training"
+    shutil.copytree(first.folder / "dataset", base / "input" / "data" / "dataset")
+    done = synthetic.run_step(pyz, base, "train", check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_missing_scores_are_refused_by_name(first: Trained, tmp_path: Path) -> None:
+    said = refuse_to_train(first, tmp_path, synthetic.data(synthetic.use_case()) + MODEL)
+    assert "the model's scores are missing or infinite in 58 of 575 rows" in said
+
+
+def test_a_feature_called_score_is_refused(first: Trained, tmp_path: Path) -> None:
+    source = synthetic.data(synthetic.use_case()).replace('"hour": (minutes', '"score": (minutes')
+    said = refuse_to_train(first, tmp_path, source)
+    assert "feature 'score' has the name of the model's score; rename it in features()" in said
+
+
+def test_a_window_whose_newest_rows_cannot_be_fitted_gives_way_to_all_history(first: Trained, tmp_path: Path) -> None:
+    """Before the source of `size` ended, the newest days predicted better: what was before is the opposite."""
+    case = synthetic.use_case(windows=[timedelta(days=8)])
+    taken = "taken = {name: columns[name] for name in FEATURES}"
+    gone = (
+        "    gone = columns['placed_at'] >= np.datetime64('2024-03-20')\n"
+        "    taken['size'] = np.where(gone, np.nan, taken['size']).astype(np.float32)"
+    )
+    source = synthetic.data(case)
+    assert taken in source
+    pyz = synthetic.build(tmp_path, case, source.replace(taken, f"{taken}\n{gone}"))
+    base = tmp_path / "training"
+    shutil.copytree(first.folder / "dataset", base / "input" / "data" / "dataset")
+    dataset = Dataset.read(base / "input" / "data" / "dataset")
+    rows = {name: values.copy() for name, values in dataset.rows.items()}
+    old = rows["placed_at"] < np.datetime64("2024-03-01")
+    rows["late"][old] = 1 - rows["late"][old]
+    c.write(rows, base / "input/data/dataset/rows.parquet")
+    done = synthetic.run_step(pyz, base, "train")
+    document = Trained(base, pyz).document
+    assert "window 8 days: loss of all" in done.stdout
+    assert "all history is fitted: feature 'size' is missing in all" in done.stdout
+    assert document["window"] is None
+    assert document["rows"] == c.count_rows(dataset.rows)
 
 
 def test_the_baseline_of_the_score_is_that_of_rows_the_model_had_not_seen(first: Trained) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from millrace import Champion
 from tests.training import synthetic
 from training.modeling.windows import Choice, choose_window
 
@@ -71,6 +72,19 @@ def test_without_a_change_all_history_is_fitted() -> None:
 ])  # fmt: skip
 def test_a_window_that_cannot_differ_or_be_fitted_does_not_compete(window: timedelta) -> None:
     assert choose(make_rows(flip=None), window) == Choice(None, {})
+
+
+def test_a_metric_that_is_undefined_on_the_newest_rows_chooses_nothing() -> None:
+    """A constant target has no variance to explain."""
+    rows = make_rows(flip=None)
+    case = synthetic.use_case(
+        "regression", tables=[], slices=[], windows=(timedelta(days=50),), champion=Champion(metric="r2")
+    )
+    rows["minutes"] = np.where(np.arange(2000) < 1500, rows["x"], 1.0).astype(np.float64)
+    source = SOURCE.replace("import LogisticRegression", "import LinearRegression").replace(
+        "LogisticRegression()", "LinearRegression()"
+    )
+    assert choose_window(synthetic.functions(case, source), {}, rows) == Choice(None, {})
 
 
 def test_a_window_whose_features_are_all_missing_does_not_compete(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,10 +86,12 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
         package = fetch_champion(job, wanted_champion, Path(scratch))
         unseen_since = package.trained_until if package else None
     rows = join_labelled_events(job.use_case, snapshot)
+    if taken := sorted({FOLD, "score"}.intersection(rows)):
+        raise DataError("events()", f"returned a column {taken[0]!r}, a name of Millrace's own", fix="rename it")
     times, target = rows[job.use_case.event_time], rows[job.use_case.target]
     start = None
     if unseen_since is not None:
-        start = find_judging_start(job.use_case, times, target, snapshot.as_of, unseen_since)
+        start = find_judging_start(job.use_case, times, target, unseen_since)
     rows[FOLD] = assign_folds(job.use_case, times, start)
     folder = job.make_output_folder("dataset")
     c.write(rows, folder / ROWS)
@@ -144,18 +146,17 @@ def find_outcomes(use_case: UseCase, snapshot: Snapshot) -> Array:
 
 
 def find_judging_start(
-    use_case: UseCase, times: Array, target: Array, as_of: np.datetime64, unseen_since: np.datetime64
+    use_case: UseCase, times: Array, target: Array, unseen_since: np.datetime64
 ) -> np.datetime64 | None:
     """Return the time from which rows can judge champion and challenger: neither was fitted on them.
 
     It is the middle of the rows that the champion has not seen, at the start of a block, but not earlier than the
-    declared span before the data time.
+    declared span before the newest row: labels may arrive late.
 
     Args:
         use_case: The declaration: the longest span that judges, and the length of a block.
         times: Event times in ascending order.
         target: The outcome of each row.
-        as_of: The data time of the snapshot.
         unseen_since: The newest event time in the champion's training.
 
     Returns:
@@ -165,7 +166,7 @@ def find_judging_start(
     if not len(new):
         return None
     block = np.timedelta64(use_case.champion.block, "us")
-    middle = max(times[new[len(new) // 2]], as_of - np.timedelta64(use_case.champion.judged_on, "us"))
+    middle = max(times[new[len(new) // 2]], times[-1] - np.timedelta64(use_case.champion.judged_on, "us"))
     since_epoch = middle - np.datetime64(0, "us")
     start = np.datetime64(0, "us") + -(-since_epoch // block) * block
     judging = times >= start

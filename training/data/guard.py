@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
 from millrace.names import MONITOR_REPORTS, SNAPSHOTS
 from queries.alarms import list_firing
-from queries.documents import find_document
+from queries.documents import find_document, has_object
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
 from queries.pipelines import EXECUTING, SUCCEEDED, list_executions
 from training.columns import Array
@@ -115,7 +115,7 @@ def decide_before_ingestion(job: Job, attempt: Attempt) -> Start:
         return attempt.skip(SkipCode.BUDGET, count=len(newest), now=format_time(now), most=retraining.per_day)
     if newest:
         lost = _count_refused(job, sagemaker)
-        cooldown = min(retraining.cooldown * 2 ** min(lost, 30), max(retraining.longest_cooldown, retraining.cooldown))
+        cooldown = _double(retraining.cooldown, lost, max(retraining.longest_cooldown, retraining.cooldown))
         if now - newest[0].time < np.timedelta64(cooldown, "us"):
             trained = format_time(newest[0].time)
             fields = {"version": newest[0].version, "trained": trained, "cooldown": cooldown, "lost": lost}
@@ -141,7 +141,7 @@ def decide_after_ingestion(job: Job, attempt: Attempt, snapshot: Snapshot) -> St
     case = job.use_case
     times, target = _sort_labelled(snapshot.data[EVENTS][case.event_time], find_outcomes(case, snapshot))
     rows, least = int((times > unseen_since).sum()), case.retraining.min_new_labels
-    if rows < least or find_judging_start(case, times, target, snapshot.as_of, unseen_since) is None:
+    if rows < least or find_judging_start(case, times, target, unseen_since) is None:
         return attempt.skip(SkipCode.TOO_FEW_LABELS, rows=rows, version=version, least=least)
     return attempt.go()
 
@@ -158,9 +158,10 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
     retraining = job.use_case.retraining
     if attempt.trigger == MANUAL or not retraining.review:
         return attempt.go()
-    asked = _find_last_question(job)
+    asked = _find_last_question(job, attempt.execution)
     if asked is not None and attempt.as_of - asked < np.timedelta64(retraining.cooldown, "us"):
-        return attempt.skip(SkipCode.ASKED, asked=format_time(asked))
+        start = attempt.skip(SkipCode.ASKED, asked=format_time(asked))
+        return start.model_copy(update={"asked": format_time(asked)})
     found = list_executions(job.make_client("sagemaker"), job.names.monitor_pipeline, _SEARCHED) or []
     done = [each["PipelineExecutionArn"] for each in found if each["PipelineExecutionStatus"] == SUCCEEDED]
     report = job.names.uri(MONITOR_REPORTS, done[0].rpartition("/")[2], "report.html") if done else "none"
@@ -171,15 +172,28 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
     return start
 
 
-def _find_last_question(job: Job) -> np.datetime64 | None:
-    """Return the data time at which a person was asked last; None if that is not among the newest executions."""
+def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
+    """Return the data time at which a person was asked last; None if no newest execution of the others knows of it.
+
+    A start that is skipped because a person was asked remembers when that was.
+    """
     s3 = job.make_client("s3")
     for each in list_executions(job.make_client("sagemaker"), job.names.training_pipeline, _SEARCHED) or []:
         execution = each["PipelineExecutionArn"].rpartition("/")[2]
-        start = find_document(s3, job.names.uri(SNAPSHOTS, execution, "start", "start.json"), Start)
-        if start is not None and start.code is SkipCode.REVIEW:
-            return parse_time(start.as_of, f"as_of of execution {execution}")
+        uri = job.names.uri(SNAPSHOTS, execution, "start", "start.json")
+        if each["PipelineExecutionArn"] == own or not has_object(s3, uri):
+            continue
+        start = find_document(s3, uri, Start)
+        if start is not None and start.code in (SkipCode.REVIEW, SkipCode.ASKED):
+            asked = start.as_of if start.code is SkipCode.REVIEW else start.asked
+            return parse_time(asked, f"the question of execution {execution}")
     return None
+
+
+def _double(cooldown: timedelta, times: int, longest: timedelta) -> timedelta:
+    """Return a cooldown that is doubled so many times, but not longer than the longest one."""
+    seconds = min(cooldown.total_seconds() * 2.0 ** min(times, 1000), longest.total_seconds())
+    return timedelta(seconds=seconds)
 
 
 def _sort_labelled(times: Array, target: Array) -> tuple[Array, Array]:

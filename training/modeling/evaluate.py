@@ -50,7 +50,7 @@ from training.registry import Package, fetch_champion, unpack_archive
 #: One-row predictions that are timed.
 TIMED = 100
 
-#: The parts of an identity that determine the final fit; folds only determine what was measured.
+#: The parts of an identity that determine the final fit, with the window; folds determine what was measured.
 _RECIPE = ("snapshot", "code", "parameters", "runtime")
 
 #: Characters that the registry does not accept in a property's value.
@@ -112,7 +112,8 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
 def _tell_people(job: Job, has_failed: bool, status: str, reason: str, comparison: Comparison) -> None:
     """Tell the people of the use case when a model is refused by a gate, or waits for their approval.
 
-    That a challenger is beaten, or cannot be told from the champion yet, needs nobody.
+    That a challenger is beaten, or cannot be told from the champion yet, needs nobody. One that cannot be compared
+    does.
     """
     name, environment = job.use_case.name, job.names.environment
     group = job.names.model_package_group
@@ -180,8 +181,11 @@ def compare_with_champion(
     if package is None:
         return Comparison(text="no champion exists")
     version = f"champion version {package.version}"
-    identities = [document["identity"] for document in (package.document, model.document)]
-    if all(identities[0].get(name) == identities[1][name] for name in _RECIPE):
+    documents = (package.document, model.document)
+    recipes = [
+        [document.get("window"), *(document["identity"].get(name) for name in _RECIPE)] for document in documents
+    ]
+    if recipes[0] == recipes[1]:
         text = f"{version} is the same model: same data, code, parameters and libraries"
         return Comparison(text=text, verdict=Verdict.BEATEN)
     ours = c.read(folder / HOLDOUT)
@@ -192,14 +196,14 @@ def compare_with_champion(
         try:
             theirs, _ = score_with(package.folder, rows, scratch)
         except DataError as error:
-            return Comparison(text=f"{version} could not be evaluated: {error}", verdict=Verdict.UNDECIDED)
+            return Comparison(text=f"{version} could not be evaluated: {error}", verdict=Verdict.INCOMPARABLE)
         which = f"the {len(y)} newest rows"
     else:
         other = c.read(package.folder / HOLDOUT)
         _, left, right = np.intersect1d(ours[case.key].astype(str), other[case.key].astype(str), return_indices=True)
         if len(left) < FEWEST:
             text = f"{version} was fitted on all rows: the two cannot be compared"
-            return Comparison(text=text, verdict=Verdict.UNDECIDED)
+            return Comparison(text=text, verdict=Verdict.INCOMPARABLE)
         y, mine, times, theirs = y[left], mine[left], times[left], other["p"][right]
         which = f"{len(y)} rows that both held out"
     return compare_predictions(case, y, mine, theirs, times, look=look, version=version, rows=which)

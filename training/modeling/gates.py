@@ -120,12 +120,13 @@ def _find_unjudgeable(case: UseCase, y: Array) -> list[str]:
 def _describe(result: MeasuredGate) -> str:
     bound = f"at least {result.at_least:g}" if result.at_least is not None else f"at most {result.at_most:g}"
     if result.value is None:
-        return f"{result.metric} is undefined on the holdout, which contains only one outcome"
+        return f"{result.metric} is undefined on the holdout, whose outcomes are all the same"
     text = f"{result.metric} is {result.value:.4f}"
     if result.confidence is None:
         return f"{text}; expected {bound}"
     if result.lower is None or result.upper is None:
-        return f"{text}, without an interval because its rows are of too few days; expected {bound} with confidence"
+        why = "its rows are of too few days, or too few of an outcome"
+        return f"{text}, without an interval because {why}; expected {bound} with confidence"
     interval = f"{result.lower:.4f} to {result.upper:.4f} with {result.confidence:.0%} confidence"
     return f"{text}, {interval}; expected {bound}, the whole interval"
 
@@ -146,7 +147,7 @@ def _find_useless(case: UseCase, y: Array, p: Array, references: Mapping[str, fl
     failed = []
     for name, constant in references.items():
         theirs = compute_loss(case.problem, metric, y, np.full(len(y), constant))
-        if mine >= theirs:
+        if not mine < theirs:
             failed.append(f"{metric} is {mine:.5f}, no better than {theirs:.5f} of predicting the {name} {constant:g}")
     return failed
 

@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -31,9 +32,9 @@ from training.metrics import compute_metrics
 from training.modeling.gates import make_references
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
-from training.modeling.windows import choose_window
+from training.modeling.windows import Choice, choose_window
 from training.registry import BUNDLE
-from training.significance import measure_inflation
+from training.significance import FEWEST_WINDOWS, measure_inflation
 
 LIBRARIES = ("numpy", "scikit-learn")
 #: The name of the scores next to the features in baselines and drift metrics.
@@ -53,25 +54,28 @@ def run_train(job: Job) -> None:
     case = job.use_case
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
     parameters = merge_parameters(case.parameters, job)
-    train, holdout = dataset.select_folds(FIT), dataset.select_folds(HOLDOUT)
-    choice = choose_window(job.functions, parameters, {name: train[name] for name in train if name != FOLD})
-    train = c.select_rows(train, choice.select(train[case.event_time]))
-    first = fit_model(job.functions, parameters, *_split(job, train))
+    fits = _fit(job, parameters, dataset)
+    holdout, final, everything = dataset.select_folds(HOLDOUT), fits.final, fits.everything
     rows, y = _split(job, holdout)
-    p = first.predict(rows)
+    p = fits.first.predict(rows)
+    _refuse_infinite(p)
     for name, value in compute_metrics(case.problem, y, p).items():
         print_progress(f"holdout_{name}={value:.6f};")
-    everything = c.select_rows(dataset.rows, choice.select(dataset.rows[case.event_time]))
     rows, outcome = _split(job, everything)
-    final = fit_model(job.functions, parameters, rows, outcome)
     folder = job.base / "model"
+    window = fits.choice.window
     final.document |= _description(job, dataset, everything, parameters) | {
-        "windows": choice.losses,
-        "references": make_references(case.problem, train[case.target]),
+        "window": None if window is None else window.total_seconds(),
+        "windows": fits.choice.losses,
+        "references": make_references(case.problem, fits.train[case.target]),
     }
     final.save(folder)
     features = final.compute_features(rows)
-    if not np.array_equal(Model.load(folder, job.functions).score(features), final.score(features)):
+    if SCORE in features:
+        raise DataError(f"feature {SCORE!r}", "has the name of the model's score", fix="rename it in features()")
+    scores = final.score(features)
+    _refuse_infinite(scores)
+    if not np.array_equal(Model.load(folder, job.functions).score(features), scores):
         raise DataError(
             "the saved model's predictions",
             "differ from the fitted model's on the training rows",
@@ -84,6 +88,53 @@ def run_train(job: Job) -> None:
     shutil.copyfile(job.bundle, folder / BUNDLE)
     count, until = len(final.document["features"]), final.document["trained_until"]
     print_progress(f"model of {len(outcome)} rows, {count} features, until {until}")
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The judged fit and the final one, with the rows of both and the window that was chosen."""
+
+    first: Model
+    train: Columns
+    final: Model
+    everything: Columns
+    choice: Choice
+
+
+def _fit(job: Job, parameters: Mapping[str, Any], dataset: Dataset) -> Fits:
+    """Return both fits on the chosen window; on all history where the newest rows of the window cannot be fitted."""
+    train = dataset.select_folds(FIT)
+    choice = choose_window(job.functions, parameters, {name: train[name] for name in train if name != FOLD})
+    try:
+        return _fit_window(job, parameters, dataset, train, choice)
+    except DataError as error:
+        if choice.window is None:
+            raise
+        print_progress(f"all history is fitted: {error}")
+        return _fit_window(job, parameters, dataset, train, Choice(None, choice.losses))
+
+
+def _fit_window(job: Job, parameters: Mapping[str, Any], dataset: Dataset, train: Columns, choice: Choice) -> Fits:
+    time = job.use_case.event_time
+    train = c.select_rows(train, choice.select(train[time]))
+    everything = c.select_rows(dataset.rows, choice.select(dataset.rows[time]))
+    first, final = (fit_model(job.functions, parameters, *_split(job, rows)) for rows in (train, everything))
+    return Fits(first, train, final, everything, choice)
+
+
+def _refuse_infinite(scores: Array) -> None:
+    """Refuse scores that are missing or infinite: no metric and no comparison means anything with them.
+
+    Raises:
+        DataError: When one is.
+    """
+    if wrong := int(np.sum(~np.isfinite(scores))):
+        raise DataError(
+            "the model's scores",
+            f"are missing or infinite in {wrong} of {len(scores)} rows",
+            expected="a finite number for each row",
+            fix="mend model(), or its inputs in features()",
+        )
 
 
 def merge_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
@@ -113,10 +164,17 @@ def _make_baseline(case: UseCase, columns: Columns, times: Array, own: Mapping[s
         own: Column → event times, for columns of other rows.
     """
     window = np.timedelta64(case.monitoring.window, "us")
-    return {
+    found = {
         name: bins | measure_inflation(bins, columns[name], own.get(name, times), window)
         for name, bins in compute_baseline(columns).items()
     }
+    if found[SCORE]["windows"] < FEWEST_WINDOWS:
+        # The rows that judge are of too short a time; the score moves as its features do.
+        judged = [found[name] for name in found if name != SCORE and name not in case.monitoring.informational]
+        if judged:
+            found[SCORE]["inflation"] = float(np.median([bins["inflation"] for bins in judged]))
+            found[SCORE]["windows"] = min(bins["windows"] for bins in judged)
+    return found
 
 
 def describe_runtime() -> dict[str, Any]:

@@ -81,6 +81,9 @@ def choose_window(functions: Functions, parameters: Mapping[str, Any], rows: Col
             continue
         p = model.predict(c.select_rows(inputs, newer))
         losses[span] = compute_loss(case.problem, case.champion_metric, y[newer], p)
+    losses = {span: loss for span, loss in losses.items() if np.isfinite(loss)}
+    if not losses:
+        return Choice(None, {})
     best = min(losses, key=lambda span: losses[span])
     told = {_name(span): loss for span, loss in losses.items()}
     print_progress(f"window {_name(best)}: loss of " + ", ".join(f"{name} {loss:.5f}" for name, loss in told.items()))

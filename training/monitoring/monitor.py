@@ -185,10 +185,10 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
     }
     if len(window.rows[SCORE]) < MIN_ROWS:
         notes.append(f"no drift: {len(window.rows[SCORE])} row(s), expected at least {MIN_ROWS}")
-    elif not any(bins.get("windows", 0) >= FEWEST_WINDOWS for bins in baseline.values()):
+    elif unknown := sorted(name for name in judged if baseline[name].get("windows", 0) < FEWEST_WINDOWS):
         notes.append(
-            f"the training period has fewer than {FEWEST_WINDOWS} windows of {case.monitoring.window}: how much days "
-            "differ by themselves is unknown, and not part of the thresholds of drift"
+            f"{', '.join(unknown)}: the training rows have fewer than {FEWEST_WINDOWS} windows of "
+            f"{case.monitoring.window}, so how much days differ by themselves is not part of the thresholds of drift"
         )
     of = max(judged, key=judged.__getitem__, default=None)
     return report | {
