@@ -206,7 +206,10 @@ def test_a_later_decision_clears_the_rollback_metadata(served: Loop) -> None:
     _, _, third, _ = (version for version, *_ in list_versions(served))
     served("rollback", "flights", "--no-deploy", "--yes")
     assert _read_rollback_target(served, third) is not None
-    served("approve", "flights", str(third), "--yes")
+    refused = served("approve", "flights", str(third), "--yes", code=1)
+    assert f"version {third} is Rejected: " in refused.stderr
+    assert f"give a reason: millrace approve flights {third} --reason" in refused.stderr
+    served("approve", "flights", str(third), "--yes", "--reason", "it was right after all")
     assert _read_rollback_target(served, third) is None
 
 

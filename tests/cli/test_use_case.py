@@ -115,9 +115,9 @@ def test_no_wait_returns_and_ctrl_c_stops_only_the_waiting(pipelines: Loop) -> N
     assert waiting.stdout is not None
     lines = [waiting.stdout.readline().strip() for _ in range(2)]
     waiting.send_signal(signal.SIGINT)
-    waiting.communicate(timeout=10)
+    _, said = waiting.communicate(timeout=10)
     assert lines == ["first", "last"]
-    assert waiting.returncode == 130
+    assert waiting.returncode == 130, said
     described = pipelines.sagemaker.describe_pipeline_execution(PipelineExecutionArn=started["execution"])
     assert described["PipelineExecutionStatus"] in ("Executing", "Succeeded")
 

@@ -28,7 +28,7 @@ def _up(stand: Stand) -> None:
     [first] = stand.packages()
     # The same model again: only its version differs, which is all that a deployment needs.
     stand.millrace("retrain", "flights", "--as-of", first["CustomerMetadataProperties"]["as_of"], code=4)
-    stand.millrace("approve", "flights", "2", "--yes")
+    stand.millrace("approve", "flights", "2", "--yes", "--reason", "a rehearsal")
 
 
 @dataclass

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from millrace import Retraining, UseCase
+from queries.packages import list_packages
 from tests.local import pipelines
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
@@ -62,9 +63,7 @@ class Guarded:
         )["ModelPackageArn"])  # fmt: skip
 
     def clear_registry(self) -> None:
-        for each in self.sagemaker.list_model_packages(ModelPackageGroupName=f"{NAME}-local")[
-            "ModelPackageSummaryList"
-        ]:
+        for each in list(list_packages(self.sagemaker, f"{NAME}-local")):
             self.sagemaker.delete_model_package(ModelPackageName=each["ModelPackageArn"])
 
     def ingest(

@@ -133,7 +133,7 @@ def _refuse_infinite(scores: Array) -> None:
             "the model's scores",
             f"are missing or infinite in {wrong} of {len(scores)} rows",
             expected="a finite number for each row",
-            fix="mend model(), or its inputs in features()",
+            fix="correct model(), or its inputs in features()",
         )
 
 
