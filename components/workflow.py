@@ -25,7 +25,7 @@ from components.steps import (
 )
 from millrace import UseCase
 from millrace.inventory import JobVariable
-from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR_REPORTS, SNAPSHOTS
+from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR_REPORTS, SNAPSHOTS, START, START_FILE
 
 _PROCESSING = "/opt/ml/processing"
 _TRAINING = "/opt/ml/input/data"
@@ -110,8 +110,8 @@ def define_training_pipeline(args: WorkflowArgs) -> Definition:
             *("--execution", execution("PipelineExecutionArn")),
             *("--champion", parameter("Champion")),
         ],
-        outputs={"start": _place(args, SNAPSHOTS, "start"), "snapshot": _place(args, SNAPSHOTS, "raw")},
-        property_files={"Start": ("start", "start.json")},
+        outputs={START: _place(args, SNAPSHOTS, START), "snapshot": _place(args, SNAPSHOTS, "raw")},
+        property_files={"Start": (START, START_FILE)},
     )
     validate = _processing(
         args,

@@ -315,19 +315,25 @@ class Captured(Document):
 
 
 class Shift(Document):
-    """One test of a column against the model's baseline.
+    """One test of a column: how far its window is from the model's baseline, and how far it may be.
 
     Attributes:
-        kind: `values`, `missing` or `new`.
-        value: The population stability index, or the share of missing or new values.
-        warning: The threshold from which it is worth a look.
-        threshold: The threshold from which it is drift.
+        kind: `values`: the index of its present values; `missing`: of its missing ones, or their share; `new`: the
+            share of values that training had not seen.
+        value: The population stability index or the share.
+        warning: The threshold above which it is worth a look.
+        threshold: The threshold above which it is drift.
     """
 
     kind: str
     value: float
     warning: float
     threshold: float
+
+    @property
+    def ratio(self) -> float:
+        """The value in units of its threshold: above 1 it is drift."""
+        return self.value / self.threshold
 
 
 class FeatureDrift(Document):

@@ -40,6 +40,9 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
 #: The kinds of pipeline of a stack, from which `Names.pipeline` makes names.
 TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
 
+#: Below the snapshot of an execution: the folder and the file with the decision whether it trains.
+START, START_FILE = "start", "start.json"
+
 #: The triggers that can be paused, by the kind of their pipeline; `retraining` is the rule of alarms and all schedules.
 RETRAINING = "retraining"
 PAUSES = {TRAINING: RETRAINING, MONITOR: MONITOR, FEATURES: FEATURES}
@@ -94,6 +97,14 @@ class Names:
             parts: The folders and the object, outermost first; none for the use case's root.
         """
         return "/".join(["s3:/", self.root, *parts])
+
+    def start_uri(self, execution: str) -> str:
+        """Return the URI of the decision whether an execution of the training pipeline trains.
+
+        Args:
+            execution: The execution's ARN.
+        """
+        return self.uri(SNAPSHOTS, execution.rpartition("/")[2], START, START_FILE)
 
     @property
     def lake_alias(self) -> str:

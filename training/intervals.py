@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 
-from millrace.metrics import Problem
 from training.columns import Array
 from training.metrics import BINS, compute_log_losses
 
@@ -26,17 +25,16 @@ _UNDEFINED = 0.05
 class Bootstrap:
     """Rows whose blocks of time are drawn again and again."""
 
-    def __init__(self, problem: Problem, y: Array, p: Array, blocks: Array, seed: int) -> None:
+    def __init__(self, y: Array, p: Array, blocks: Array, seed: int) -> None:
         """Draw the blocks.
 
         Args:
-            problem: The problem type.
             y: The outcomes of n rows.
             p: The predictions of n rows.
             blocks: The number of each row's block, 0, 1, …
             seed: The seed of the draws.
         """
-        self._problem, self._y, self._p, self._blocks = problem, y.astype(np.float64), p.astype(np.float64), blocks
+        self._y, self._p, self._blocks = y.astype(np.float64), p.astype(np.float64), blocks
         count = int(blocks.max()) + 1
         rng = np.random.default_rng(seed)
         #: How often each block was drawn: draws × blocks.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from millrace.documents import Shift
 from training.columns import Array, is_missing
 from training.drift import compute_shares
 
@@ -33,29 +34,6 @@ _SMOOTHING = 0.5
 VALUES, MISSING, NEW = "values", "missing", "new"
 #: What is tested about a column.
 KINDS = (VALUES, MISSING, NEW)
-
-
-@dataclass(frozen=True)
-class Shift:
-    """One test of a column: how far its window is from its baseline, and how far it may be.
-
-    Attributes:
-        kind: `values`: the index of its present values; `missing`: of its missing ones, or their share; `new`: the
-            share of values that training had not seen.
-        value: The index or the share.
-        warning: The threshold above which it is worth a look.
-        threshold: The threshold above which it is drift.
-    """
-
-    kind: str
-    value: float
-    warning: float
-    threshold: float
-
-    @property
-    def ratio(self) -> float:
-        """The value in units of its threshold: above 1 it is drift."""
-        return self.value / self.threshold
 
 
 def measure_shifts(then: Mapping[str, Any], values: Array, *, tests: int, effect: float) -> list[Shift]:
@@ -180,13 +158,20 @@ def _judge_index(kind: str, index: Index, inflation: float, tests: int, effect: 
         index.scale * float(chdtri(freedom, rate / tests) + extra * chdtri(1, rate / tests))
         for rate in (FALSE_WARNINGS, FALSE_ALARMS)
     ]
-    return Shift(kind, index.value, max(min(WARNING_EFFECT, effect), noise[0]), max(effect, noise[1]))
+    return Shift(
+        kind=kind,
+        value=index.value,
+        warning=max(min(WARNING_EFFECT, effect), noise[0]),
+        threshold=max(effect, noise[1]),
+    )
 
 
 def _judge_share(kind: str, share: float, rows: int, seen: int, of: int, tests: int) -> Shift:
     """Judge a share of rare values, of which the baseline had ``seen`` in ``of`` rows."""
     noise = [_bound_share(rate / tests, rows, seen, of) for rate in (FALSE_WARNINGS, FALSE_ALARMS)]
-    return Shift(kind, share, max(SHARE_WARNING_EFFECT, noise[0]), max(SHARE_EFFECT, noise[1]))
+    return Shift(
+        kind=kind, value=share, warning=max(SHARE_WARNING_EFFECT, noise[0]), threshold=max(SHARE_EFFECT, noise[1])
+    )
 
 
 def _bound_share(rate: float, rows: int, seen: int, of: int) -> float:

@@ -15,7 +15,7 @@ from cli.fleet.document import NextRun, RunPart, name_runs
 from cli.stack.target import Target
 from millrace.documents import Start
 from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
-from millrace.names import SNAPSHOTS, TRAINING, Names
+from millrace.names import TRAINING, Names
 from queries.documents import find_document
 from queries.pipelines import FAILED, SUCCEEDED, list_executions, list_steps
 
@@ -50,9 +50,8 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
             document["step"] = steps[0]["StepName"]
             document["reason"] = steps[0].get("FailureReason") or document["reason"]
     if document["status"] == SUCCEEDED and kind == TRAINING:
-        execution = document["execution"].rpartition("/")[2]
         try:
-            start = find_document(target.client("s3"), names.uri(SNAPSHOTS, execution, "start", "start.json"), Start)
+            start = find_document(target.client("s3"), names.start_uri(document["execution"]), Start)
         except ClientError as error:
             document["reason"] = f"whether it trained is unknown: {error}"
             return document

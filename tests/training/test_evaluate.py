@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -260,15 +260,18 @@ def test_every_model_since_the_champion_is_a_look_at_it(loop: Loop, tmp_path: Pa
     assert evaluation["champion"]["level"] == pytest.approx(0.05 * 6 / np.pi**2 / 9, abs=1e-6)
 
 
-def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: Path) -> None:
-    case = synthetic.use_case(name="toy-judged", gates=[Gate("roc_auc", at_least=0.99)])
-    pyz = synthetic.build(tmp_path, case)
-    base = tmp_path / "training"
+def train_strictly(loop: Loop, folder: Path) -> Loop:
+    """Train the challenger again for a use case whose gate it misses."""
+    pyz = synthetic.build(folder, synthetic.use_case(name="toy-judged", gates=[Gate("roc_auc", at_least=0.99)]))
+    base = folder / "training"
     shutil.copytree(loop.challenger / "dataset", base / "input/data/dataset")
     synthetic.run_step(pyz, base, "train")
     shutil.copytree(loop.challenger / "dataset", base / "dataset")
-    strict = Loop(loop.daemon, pyz, tmp_path, loop.champion, base, loop.arn)
-    _, evaluation = strict.evaluate(tmp_path / "job", "--champion", "none")
+    return replace(loop, pyz=pyz, folder=folder, challenger=base)
+
+
+def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: Path) -> None:
+    _, evaluation = train_strictly(loop, tmp_path).evaluate(tmp_path / "job", "--champion", "none")
     assert evaluation["gate"]["passed"] == 0
     assert evaluation["approval"]["status"] == REJECTED
     assert "expected at least 0.99" in evaluation["gate"]["failed"]
@@ -281,14 +284,7 @@ def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: P
 
 def test_people_are_told_of_a_refusal_and_of_a_model_that_waits(loop: Loop, tmp_path: Path) -> None:
     topic, inbox = make_topic(loop.daemon)
-    case = synthetic.use_case(name="toy-judged", gates=[Gate("roc_auc", at_least=0.99)])
-    pyz = synthetic.build(tmp_path, case)
-    base = tmp_path / "training"
-    shutil.copytree(loop.challenger / "dataset", base / "input/data/dataset")
-    synthetic.run_step(pyz, base, "train")
-    shutil.copytree(loop.challenger / "dataset", base / "dataset")
-    strict = Loop(loop.daemon, pyz, tmp_path, loop.champion, base, loop.arn)
-    _, evaluation = strict.evaluate(tmp_path / "1", "--champion", "none", topic=topic)
+    _, evaluation = train_strictly(loop, tmp_path).evaluate(tmp_path / "1", "--champion", "none", topic=topic)
     told = inbox.next_event()
     assert told["Subject"] == "toy-judged-local: a model was refused"
     assert evaluation["approval"]["description"] in told["Message"]

@@ -33,7 +33,7 @@ def find(case: UseCase, y: Array, p: Array, times: Array, references: dict[str, 
 def test_a_gate_has_an_interval_of_days() -> None:
     rows, p = draw()
     (found,) = measure_gates(make_case(Gate("roc_auc", at_least=0.6)), rows.y, p, rows.times)
-    expected = Bootstrap(synthetic.use_case().problem, rows.y, p, rows.day, 0).find_interval("roc_auc", 0.9)
+    expected = Bootstrap(rows.y, p, rows.day, 0).find_interval("roc_auc", 0.9)
     assert (found.lower, found.upper) == expected
     assert found.lower is not None
     assert found.upper is not None

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from benchmarks import simulated
 from benchmarks.simulated import Array
-from millrace.metrics import METRICS, Problem
+from millrace.metrics import Problem
 from training.intervals import DRAWS, Bootstrap
 from training.metrics import compute_metric
 
@@ -38,8 +38,7 @@ def draw(rows: int = 300, days: int = 15, seed: int = 5) -> tuple[simulated.Rows
 @pytest.mark.parametrize("metric", sorted(EXPECTED))
 def test_each_draw_is_the_weighted_metric(metric: str) -> None:
     rows, p = draw()
-    problem = next(problem for problem, names in METRICS.items() if metric in names)
-    bootstrap = Bootstrap(problem, rows.y, p, rows.day, seed=1)
+    bootstrap = Bootstrap(rows.y, p, rows.day, seed=1)
     assert bootstrap.weights.shape == (DRAWS, 15)
     assert (bootstrap.weights.sum(axis=1) == 15).all()
     values = [EXPECTED[metric](rows.y, p, weights[rows.day]) for weights in bootstrap.weights]
@@ -49,15 +48,14 @@ def test_each_draw_is_the_weighted_metric(metric: str) -> None:
 def test_a_target_far_from_zero_has_the_interval_of_its_deviations() -> None:
     rows, p = draw()
     near, far = (
-        Bootstrap(Problem.REGRESSION, rows.y + offset, p + offset, rows.day, seed=1).find_interval("r2", 0.9)
-        for offset in (0.0, 1e8)
+        Bootstrap(rows.y + offset, p + offset, rows.day, seed=1).find_interval("r2", 0.9) for offset in (0.0, 1e8)
     )
     assert far == pytest.approx(near, abs=1e-5)
 
 
 def test_a_draw_of_the_calibration_error_is_that_of_its_rows() -> None:
     rows, p = draw(3000, 30)
-    bootstrap = Bootstrap(Problem.BINARY, rows.y, p, rows.day, seed=1)
+    bootstrap = Bootstrap(rows.y, p, rows.day, seed=1)
     values = []
     for weights in bootstrap.weights:
         drawn = np.repeat(np.arange(3000), weights[rows.day].astype(int))
@@ -73,7 +71,7 @@ def is_covered(seed: int, rows_as_blocks: bool) -> bool:
     shift = rng.normal(0, 0.15, 30)[rows.day]
     y = rows.probability + shift + rng.normal(0, 0.05, 1500)
     blocks = np.arange(1500) if rows_as_blocks else rows.day
-    interval = Bootstrap(Problem.REGRESSION, y, rows.probability, blocks, seed).find_interval("rmse", 0.9)
+    interval = Bootstrap(y, rows.probability, blocks, seed).find_interval("rmse", 0.9)
     assert interval is not None
     return bool(interval[0] <= np.hypot(0.15, 0.05) <= interval[1])
 
@@ -87,9 +85,9 @@ def test_the_interval_contains_the_true_value_as_often_as_it_says() -> None:
 
 def test_there_is_no_interval_of_two_days_or_of_hardly_any_positives() -> None:
     rows, p = draw(300, 2)
-    assert Bootstrap(Problem.BINARY, rows.y, p, rows.day, 0).find_interval("brier", 0.9) is None
+    assert Bootstrap(rows.y, p, rows.day, 0).find_interval("brier", 0.9) is None
     rows, p = draw()
     one_day = np.where(rows.day == 3, rows.y, 0.0)
     assert one_day.sum() > 0
-    assert Bootstrap(Problem.BINARY, one_day, p, rows.day, 0).find_interval("roc_auc", 0.9) is None
-    assert Bootstrap(Problem.BINARY, one_day, p, rows.day, 0).find_interval("brier", 0.9) is not None
+    assert Bootstrap(one_day, p, rows.day, 0).find_interval("roc_auc", 0.9) is None
+    assert Bootstrap(one_day, p, rows.day, 0).find_interval("brier", 0.9) is not None

@@ -11,6 +11,7 @@ from scipy import stats
 
 from benchmarks.drift import EFFECT, draw_window
 from benchmarks.simulated import Array
+from millrace.documents import Shift
 from training.drift import compute_baseline
 from training.significance import (
     FALSE_ALARMS,
@@ -18,7 +19,6 @@ from training.significance import (
     MISSING,
     NEW,
     VALUES,
-    Shift,
     compare_counts,
     measure_inflation,
     measure_shifts,

@@ -18,7 +18,7 @@ import numpy as np
 
 from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
-from millrace.names import MONITOR_REPORTS, SNAPSHOTS
+from millrace.names import MONITOR_REPORTS
 from queries.alarms import list_firing
 from queries.documents import find_document, has_object
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
@@ -179,9 +179,9 @@ def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
     """
     s3 = job.make_client("s3")
     for each in list_executions(job.make_client("sagemaker"), job.names.training_pipeline, _SEARCHED) or []:
-        execution = each["PipelineExecutionArn"].rpartition("/")[2]
-        uri = job.names.uri(SNAPSHOTS, execution, "start", "start.json")
-        if each["PipelineExecutionArn"] == own or not has_object(s3, uri):
+        execution = each["PipelineExecutionArn"]
+        uri = job.names.start_uri(execution)
+        if execution == own or not has_object(s3, uri):
             continue
         start = find_document(s3, uri, Start)
         if start is not None and start.code in (SkipCode.REVIEW, SkipCode.ASKED):

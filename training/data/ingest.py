@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from millrace import UseCase
+from millrace.names import START, START_FILE
 from training.columns import Array, Columns, count_rows, select_rows
 from training.data import guard
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT, Functions, get_lookback
 from training.io import print_progress, write_json
 from training.job import Job
-
-#: The file with the decision whether an execution trains.
-START = "start.json"
 
 
 def run_ingest(
@@ -34,7 +32,7 @@ def run_ingest(
         snapshot = collect_snapshot(job.functions, attempt.as_of)
         start = guard.decide_after_ingestion(job, attempt, snapshot)
         start = guard.ask_person(job, attempt) if start.needed else start
-    write_json(job.make_output_folder("start") / START, start.dump())
+    write_json(job.make_output_folder(START) / START_FILE, start.dump())
     if not start.needed:
         print_progress(f"skipped: trigger {trigger!r}: {start.reason}")
         return

@@ -50,7 +50,7 @@ def measure_gates(case: UseCase, y: Array, p: Array, times: Array) -> list[Measu
         times: The event times of the holdout.
     """
     blocks = number_blocks(times, np.timedelta64(case.champion.block, "us"))
-    bootstrap = Bootstrap(case.problem, y, p, blocks, case.seed)
+    bootstrap = Bootstrap(y, p, blocks, case.seed)
     found = []
     for gate in case.gates:
         value = compute_metric(case.problem, gate.metric, y, p)

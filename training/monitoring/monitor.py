@@ -7,7 +7,7 @@ report for people. The baseline is that of the model that serves now.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from millrace.declaration import UseCase
-from millrace.documents import MonitorReport
+from millrace.documents import MonitorReport, Shift
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from queries.endpoints import find_endpoint
@@ -36,7 +36,7 @@ from training.monitoring import captured
 from training.monitoring.captured import Served
 from training.monitoring.report import render_page
 from training.registry import Package
-from training.significance import FEWEST_WINDOWS, KINDS, VALUES, Shift, measure_shifts
+from training.significance import FEWEST_WINDOWS, KINDS, VALUES, measure_shifts
 
 #: With fewer rows no drift is published: hardly any bin has as many as a test needs.
 MIN_ROWS = 50
@@ -191,13 +191,13 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
             f"{case.monitoring.window}, so how much days differ by themselves is not part of the thresholds of drift"
         )
     of = max(judged, key=judged.__getitem__, default=None)
+    shifts = [Shift.model_validate(shift) for shift in features[of]["shifts"]] if of else []
+    largest = max(shifts, key=lambda shift: shift.ratio, default=None)
     return report | {
         "features": features,
         "drift": judged[of] if of else None,
         "drift_of": of,
-        "drift_kind": max(features[of]["shifts"], key=lambda shift: shift["value"] / shift["threshold"])["kind"]
-        if of
-        else None,
+        "drift_kind": largest.kind if largest else None,
         "scores": {
             "edges": baseline[SCORE]["edges"],
             "then": baseline[SCORE]["shares"],
@@ -224,7 +224,7 @@ def _measure_drift(case: UseCase, baseline: dict[str, Any], values: Columns) -> 
             "missing_then": baseline[name]["missing"],
             "informational": name in case.monitoring.informational,
             "inflation": baseline[name].get("inflation", 1.0),
-            "shifts": [asdict(shift) for shift in shifts],
+            "shifts": [shift.dump() for shift in shifts],
             "drift": max((shift.ratio for shift in shifts), default=None),
         }
     return features
