@@ -28,7 +28,7 @@ from components.schedule import ScheduleArgs
 from components.steps import Definition
 from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
 from millrace import Environment, FeatureTable, UseCase
-from millrace.inventory import list_pipelines, make_job_variables
+from millrace.inventory import JobVariable, list_pipelines, make_job_variables
 from millrace.names import (
     CALIBRATION,
     CAPTURE,
@@ -387,7 +387,10 @@ class MlopsStack(pulumi.ComponentResource):
                 capture_percent=environment.capture_percent,
                 kms_key_arn=self._lake.key_arn,
                 alarm_actions=self._tell,
-                environment=make_job_variables(environment, names),
+                environment={
+                    **make_job_variables(environment, names),
+                    JobVariable.MODEL_PACKAGE.value: args.approved_package,
+                },
                 rollout=environment.rollout,
                 protect=self._keep,
             ),

@@ -34,6 +34,9 @@ _KNOWN_AT = "known_at"
 #: Names of columns that stand beside those of the events, in training sets and in held-out scores.
 _RESERVED = frozenset({"fold", "p", "score", "y"})
 
+#: Fields of an answer, which also holds the key.
+_OF_ANSWERS = frozenset({"columns", "label", "meta"})
+
 #: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
 _MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500
 
@@ -213,6 +216,10 @@ class UseCase(Part):
         for column in _RESERVED.intersection(named):
             raise InvalidValueError(
                 f"{named[column]}: {column!r}", "is a name of Millrace's own", fix="rename the column"
+            )
+        if self.key in _OF_ANSWERS:
+            raise InvalidValueError(
+                f"key={self.key!r}", "is a field of the endpoint's answers", fix="rename the column"
             )
         for column in self.trusted:
             if column in taken:

@@ -48,6 +48,8 @@ class JobVariable(StrEnum):
     """The URI of the data clock; not set where data time is the wall clock."""
     LAKE = "MILLRACE_LAKE"
     """`shared`, or not set."""
+    MODEL_PACKAGE = "MILLRACE_MODEL_PACKAGE"
+    """The ARN of the package that an endpoint serves; its answers and its capture carry the version."""
     BUNDLE_SHA256 = "MILLRACE_BUNDLE_SHA256"
     """The hash of the code that a model's container may run; the model package sets it."""
     BIND_ADDRESS = "MILLRACE_BIND_ADDRESS"

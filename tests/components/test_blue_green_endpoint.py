@@ -244,4 +244,5 @@ def test_the_endpoint_of_a_stack_follows_its_environment() -> None:
         "MILLRACE_ACCOUNT": mocked.ACCOUNT,
         "MILLRACE_PROMOTION": "manual",
         "MILLRACE_CLOCK": f"s3://flights-dev-lake-{mocked.ACCOUNT}/clock.json",
+        "MILLRACE_MODEL_PACKAGE": container["modelPackageName"],
     }

@@ -120,7 +120,8 @@ def test_one_record_is_answered_bare_and_many_in_order(server: Server) -> None:
     assert (status, one["order_id"]) == (200, "o-1")
     status, many = server.invoke({"instances": [RECORD, {**RECORD, "order_id": 17, "size": 40}]})
     assert status == 200
-    assert many["predictions"][0] == one
+    assert many["predictions"][0] == {name: value for name, value in one.items() if name != "meta"}
+    assert many["meta"]["request_id"] != one["meta"]["request_id"]
     # The key may be a whole number, as in the functions of the use case.
     assert [each["order_id"] for each in many["predictions"]] == ["o-1", "17"]
     assert many["predictions"][1]["score"] != one["score"]
@@ -144,17 +145,54 @@ def test_all_content_types_give_the_same_scores(server: Server, models: dict[str
         (render_csv(records), "text/csv"),
         (b"\xef\xbb\xbf" + render_csv(records), 'Text/CSV;charset="utf-8"'),
     ):
-        assert server.invoke(body, kind) == (200, {"predictions": expected})
+        assert server.invoke(body, kind)[1]["predictions"] == expected
         status, answer = server.invoke(body, kind, Accept="application/jsonlines")
         assert status == 200
-        assert [json.loads(line) for line in answer.splitlines()] == expected
+        found = [json.loads(line) for line in answer.splitlines()]
+        assert len({line.pop("meta")["request_id"] for line in found}) == 1
+        assert found == expected
         status, answer = server.invoke(body, kind, Accept="text/csv")
         assert status == 200
-        assert answer.startswith("order_id,score,label\n")
+        assert answer.startswith("order_id,score,label,meta_model_version,meta_request_id\n")
         table = list(csv.DictReader(io.StringIO(answer)))
         assert [(row["order_id"], float(row["score"]), int(row["label"])) for row in table] == [
             (row["order_id"], row["score"], row["label"]) for row in expected
         ]
+
+
+PACKAGE = "arn:aws:sagemaker:eu-central-1:123456789012:model-package/orders-dev/17"
+
+
+def test_answers_and_log_lines_name_the_version_and_the_request(models: dict[str, Path]) -> None:
+    with serving(models["binary"], MILLRACE_MODEL_PACKAGE=PACKAGE) as server:
+        answers = [server.invoke(RECORD), server.invoke({"instances": [RECORD] * 3}), server.invoke({"x": 1})]
+        table = server.invoke(RECORD, Accept="text/csv")[1].splitlines()
+        lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    assert [(answer["meta"]["schema"], answer["meta"]["model_version"]) for _, answer in answers] == [(2, 17)] * 3
+    version, request = table[1].split(",")[-2:]
+    requests = [answer["meta"]["request_id"] for _, answer in answers]
+    assert version == "17"
+    assert [line["request_id"] for line in lines] == [*requests, request]
+    assert [(line["status"], line["rows"], line["model_version"]) for line in lines] == [
+        (200, 1, 17),
+        (200, 3, 17),
+        (400, 1, 17),
+        (200, 1, 17),
+    ]
+    assert all(0 < line["ms"] < 60_000 for line in lines)
+    # Values of a record are no matter of the log.
+    assert "o-1" not in json.dumps(lines)
+
+
+def test_a_model_of_no_package_says_so_and_a_wrong_one_is_refused(server: Server, models: dict[str, Path]) -> None:
+    assert server.invoke(RECORD)[1]["meta"]["model_version"] is None
+    refused = Server(models["binary"], MILLRACE_MODEL_PACKAGE="orders/latest")
+    try:
+        assert refused.process.wait(30) == 1
+        assert "MILLRACE_MODEL_PACKAGE='orders/latest'" in refused.log()
+    finally:
+        refused.stop()
+        refused.close()
 
 
 @pytest.mark.parametrize(

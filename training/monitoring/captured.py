@@ -24,6 +24,7 @@ from training.io import parse_time
 from training.job import Job
 from training.modeling.train import SCORE
 from training.serving import requests
+from training.serving.answer import META, PREDICTIONS, read_version
 from training.serving.requests import Refusal
 
 #: Files that are fetched concurrently.
@@ -44,6 +45,8 @@ class Served:
     """Key, event time, the model's inputs and `score`."""
     complete: Array
     """Mask of the rows whose inputs are all known: an answer in CSV does not hold what was looked up."""
+    versions: Array
+    """The version of the package that answered each row; 0 where the answer does not say."""
     requests: int
     duplicates: int
     unreadable: dict[str, dict[str, Any]]
@@ -64,7 +67,7 @@ class Reader:
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     requests: int = 0
     unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _rows: list[tuple[str, list[Any], bool]] = field(default_factory=list)
+    _rows: list[tuple[str, list[Any], bool, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._kinds = {self.key: "text", self.event_time: "time"}
@@ -79,16 +82,17 @@ class Reader:
     def collect_rows(self) -> Served:
         """Return all rows so far; of those with one key, the one that was answered last."""
         self._rows.sort(key=lambda row: row[0])
-        last = {values[0]: (values, complete) for _, values, complete in self._rows}
+        last = {values[0]: (values, complete, version) for _, values, complete, version in self._rows}
         names = [*self._kinds, SCORE]
         kinds = [*self._kinds.values(), "score"]
-        found = [values for values, _ in last.values()]
+        found = [values for values, *_ in last.values()]
         rows = {
             name: _column([values[place] for values in found], kind)
             for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
         }
-        complete = np.array([complete for _, complete in last.values()], dtype=bool)
-        return Served(rows, complete, self.requests, len(self._rows) - len(last), self.unreadable)
+        complete = np.array([complete for _, complete, _ in last.values()], dtype=bool)
+        versions = np.array([version for *_, version in last.values()], dtype=np.int64)
+        return Served(rows, complete, versions, self.requests, len(self._rows) - len(last), self.unreadable)
 
     def _line(self, where: str, line: bytes) -> None:
         self.requests += 1
@@ -110,7 +114,7 @@ class Reader:
             return
         for place, (record, prediction) in enumerate(zip(asked, answered, strict=True), start=1):
             try:
-                self._rows.append((answered_at, *self._row(record, prediction)))
+                self._rows.append((answered_at, *self._row(record, prediction), read_version(prediction)))
             except UnreadableCaptureError as error:
                 self._count(str(error), f"{where} row {place}")
 
@@ -174,11 +178,12 @@ def parse_predictions(body: bytes, content_type: str) -> Sequence[Record]:
     document = _object(body, "the answer")
     if "error" in document:
         raise UnreadableCaptureError("the request", "was answered with an error")
-    if "predictions" not in document:
+    if PREDICTIONS not in document:
         return [document]
-    if not isinstance(document["predictions"], list):
+    if not isinstance(document[PREDICTIONS], list):
         raise UnreadableCaptureError("the answer's predictions", "are not a list")
-    return [_is_object(prediction, "a prediction") for prediction in document["predictions"]]
+    meta = {META: document[META]} if META in document else {}
+    return [{**_is_object(prediction, "a prediction"), **meta} for prediction in document[PREDICTIONS]]
 
 
 def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:

@@ -24,6 +24,7 @@ from training.data.ingest import fetch_tables
 from training.data.join import join
 from training.io import format_time, parse_time, print_progress, split_uri
 from training.job import Job
+from training.serving.answer import PREDICTIONS
 
 #: Bytes of the largest body; a little below SageMaker's limit of six megabytes.
 LARGEST = 5_000_000
@@ -250,7 +251,7 @@ def _send(runtime: Any, endpoint: str, body: bytes, size: int) -> None:
         raise MillraceError(
             f"endpoint {endpoint}", f"did not answer request {inference} of {size} rows: {error}"
         ) from error
-    found = len(answer["predictions"]) if isinstance(answer, dict) and "predictions" in answer else 0
+    found = len(answer[PREDICTIONS]) if isinstance(answer, dict) and PREDICTIONS in answer else 0
     if found != size:
         raise MillraceError(
             f"endpoint {endpoint}",

@@ -7,15 +7,15 @@ arrived, and exits.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,15 @@ from training.data.feature_store import StoreError
 from training.io import print_progress
 from training.job import Job
 from training.modeling.model import MODEL, Model
+from training.serving.answer import (
+    META,
+    PREDICTIONS,
+    find_model_version,
+    format_csv,
+    format_json,
+    format_lines,
+    make_meta,
+)
 from training.serving.lookup import OnlineTables
 from training.serving.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read_payload
 
@@ -62,7 +71,7 @@ def run_serve(job: Job) -> None:
     model = _load(job, folder)
     predictor = Predictor(job, model)
     _serve(
-        Server(predictor),
+        Server(predictor, find_model_version(job.environment)),
         port,
         f"serving {job.use_case.name}, trained until {model.document['trained_until']}, on port {port}",
         began,
@@ -183,25 +192,39 @@ def _shown(values: Array) -> list[Any]:
     return [None if text == "nan" else float(text) for text in values.astype("U32").tolist()]
 
 
+@dataclass
+class Request:
+    """A request to the model, as its log line describes it."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    began: float = field(default_factory=time.perf_counter)
+    rows: int = 0
+    """The records that it holds; 0 until they are read."""
+
+
 class Server:
     """The WSGI application."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, model_version: int | None = None) -> None:
         self._predictor = predictor
-        self._routes: dict[str, tuple[str, Callable[[WSGIEnvironment], tuple[bytes, str]]]] = {
-            "/ping": ("GET", lambda _: (b"", JSON)),
+        self._version = model_version
+        self._routes: dict[str, tuple[str, Callable[[WSGIEnvironment, Request], tuple[bytes, str]]]] = {
+            "/ping": ("GET", lambda *_: (b"", JSON)),
             "/invocations": ("POST", self._invoke),
-            "/execution-parameters": ("GET", lambda _: (_json(_BATCH), JSON)),
+            "/execution-parameters": ("GET", lambda *_: (format_json(_BATCH), JSON)),
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
-        status, body, kind = self._answer(environ)
+        """Answer one request; one to the model is logged in one line."""
+        request = Request()
+        status, body, kind = self._answer(environ, request)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
         start_response(f"{status} {_PHRASES[status]}", headers)
+        if environ["PATH_INFO"] == "/invocations":
+            self._log(request, status)
         return [body]
 
-    def _answer(self, environ: WSGIEnvironment) -> tuple[int, bytes, str]:
+    def _answer(self, environ: WSGIEnvironment, request: Request) -> tuple[int, bytes, str]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         try:
             if path not in self._routes:
@@ -210,17 +233,18 @@ class Server:
             wanted, handle = self._routes[path]
             if method != wanted:
                 raise Refusal(path, f"does not accept {method}", expected=wanted, status=405)
-            return (200, *handle(environ))
+            return (200, *handle(environ, request))
         except Refusal as refusal:
-            return refusal.status, _json(refusal.document), JSON
+            status, document = refusal.status, refusal.document
         except (StoreError, DataError) as error:
-            sys.stderr.write(f"error: {path}: {error}\n")
-            return 500, _json({"error": str(error)}), JSON
+            sys.stderr.write(f"error: {path}: request {request.id}: {error}\n")
+            status, document = 500, {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - the server survives every error of the use case's own code
             traceback.print_exc()
-            return 500, _json({"error": f"the model failed: {type(error).__name__}: {error}"}), JSON
+            status, document = 500, {"error": f"the model failed: {type(error).__name__}: {error}"}
+        return status, format_json({**document, META: make_meta(self._version, request.id)}), JSON
 
-    def _invoke(self, environ: WSGIEnvironment) -> tuple[bytes, str]:
+    def _invoke(self, environ: WSGIEnvironment, request: Request) -> tuple[bytes, str]:
         accept = _accepted(environ.get("HTTP_ACCEPT", ""))
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > MAX_MB * 2**20:
@@ -228,12 +252,27 @@ class Server:
                 "the body", f"has {length} bytes", expected=f"at most {MAX_MB} MB", fix="send fewer records", status=413
             )
         payload = read_payload(environ["wsgi.input"].read(length), environ.get("CONTENT_TYPE", ""))
+        request.rows = len(payload.records)
         answers = self._predictor.predict(payload)
+        meta = make_meta(self._version, request.id)
         if accept == CSV:
-            return _csv(self._predictor.fields, answers), CSV
+            return format_csv(self._predictor.fields, answers, meta), CSV
         if accept == JSON_LINES:
-            return b"\n".join(map(_json, answers)) + b"\n", JSON_LINES
-        return _json(answers[0] if payload.single else {"predictions": answers}), JSON
+            return format_lines(answers, meta), JSON_LINES
+        document = answers[0] if payload.single else {PREDICTIONS: answers}
+        return format_json({**document, META: meta}), JSON
+
+    def _log(self, request: Request, status: int) -> None:
+        """Write the request's log line; it holds no value of a record, because logs are kept and read by others."""
+        line = {
+            "request_id": request.id,
+            "model_version": self._version,
+            "status": status,
+            "rows": request.rows,
+            "ms": round((time.perf_counter() - request.began) * 1e3, 3),
+        }
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
 
 
 #: The answer to batch transform's request for execution parameters.
@@ -266,18 +305,6 @@ def _quality(text: str) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _csv(fields: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(fields)
-    writer.writerows([answer[name] for name in fields] for answer in answers)
-    return text.getvalue().encode()
 
 
 def _serve(application: Server, port: int, text: str, began: float) -> None:
