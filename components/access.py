@@ -235,6 +235,8 @@ def _job_statements(args: AccessArgs) -> Any:
             ),
             # Retraining is tried again while one of the stack's alarms stays in ALARM.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
+            # What was requested is compared with what was captured; the action supports no resources.
+            _allow(["cloudwatch:GetMetricStatistics"], ["*"]),
             *([_allow(["sns:Publish"], [args.arn("sns", args.topic)])] if args.topic else []),
             publish,
         ]

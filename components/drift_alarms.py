@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -11,7 +12,9 @@ import pulumi_aws as aws
 from components.dashboards import Plot, make_plot_widgets
 from components.schedule import ScheduleArgs, make_schedule
 from components.training_pipeline import TrainingPipelineArgs, make_pipeline
+from millrace import watching
 from millrace.errors import InvalidValueError
+from millrace.watching import MonitorMetric
 
 #: CloudWatch's longest evaluation range, seconds.
 _LONGEST = 7 * 86_400
@@ -29,10 +32,8 @@ class DriftAlarmsArgs:
         endpoint_name: The dimension `Endpoint` of what it publishes.
         variant_name: The endpoint's variant, for the dashboard.
         region: The region, for the dashboard.
-        drift_alarm: Name of the alarm on `drift`.
-        heartbeat_alarm: Name of the alarm that fires when the monitor has stopped publishing.
-        calibration_alarm: Name of the alarm on `ece`; None creates none.
-        ece_threshold: Expected calibration error above which the calibration alarm fires.
+        metrics: The metrics that it publishes, for the dashboard.
+        alarms: The alarms, by name: the metric of each.
         alarm_actions: ARNs of topics that the alarms notify.
     """
 
@@ -43,10 +44,8 @@ class DriftAlarmsArgs:
     endpoint_name: str
     variant_name: str
     region: str
-    drift_alarm: str
-    heartbeat_alarm: str
-    calibration_alarm: str | None = None
-    ece_threshold: float = 0.05
+    metrics: Sequence[MonitorMetric]
+    alarms: Mapping[str, MonitorMetric]
     alarm_actions: list[pulumi.Input[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,8 +66,8 @@ class DriftAlarmsArgs:
 class DriftAlarms(pulumi.ComponentResource):
     """The monitor of a served model, with its alarms and dashboard.
 
-    Creates a Pipeline, a Schedule, two or three MetricAlarms and a Dashboard. The alarms on drift and calibration treat
-    missing data as not breaching; the heartbeat's treats them as breaching, so that it fires when the monitor stops.
+    Creates a Pipeline, a Schedule, a MetricAlarm for each alarm and a Dashboard. What missing data mean is a matter of
+    the metric: a figure that could not be judged raises no alarm, a signal that is absent does.
     """
 
     pipeline_arn: pulumi.Output[str]
@@ -79,27 +78,9 @@ class DriftAlarms(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         pipeline = make_pipeline(f"{name}-pipeline", args.pipeline, child)
         make_schedule(f"{name}-schedule", args.schedule, pipeline.arn, child)
-        alarms = {args.drift_alarm: self._above(name, "drift", args, "drift", args.drift_alarm, 1.0)}
-        if args.calibration_alarm is not None:
-            alarms[args.calibration_alarm] = self._above(
-                name, "calibration", args, "ece", args.calibration_alarm, args.ece_threshold
-            )
-        alarms[args.heartbeat_alarm] = aws.cloudwatch.MetricAlarm(
-            f"{name}-heartbeat",
-            name=args.heartbeat_alarm,
-            alarm_description=f"The monitor of {args.endpoint_name} has not run for two of its intervals.",
-            namespace=args.namespace,
-            metric_name="heartbeat",
-            dimensions={"Endpoint": args.endpoint_name},
-            statistic="SampleCount",
-            period=args.period,
-            evaluation_periods=2,
-            threshold=1,
-            comparison_operator="LessThanThreshold",
-            treat_missing_data="breaching",
-            alarm_actions=args.alarm_actions,
-            opts=child,
-        )
+        alarms = {
+            alarm_name: self._make_alarm(name, alarm_name, metric, args) for alarm_name, metric in args.alarms.items()
+        }
         aws.cloudwatch.Dashboard(
             f"{name}-dashboard", dashboard_name=args.endpoint_name, dashboard_body=_dashboard(args), opts=child
         )
@@ -107,22 +88,24 @@ class DriftAlarms(pulumi.ComponentResource):
         self.alarm_arns = {alarm_name: alarm.arn for alarm_name, alarm in alarms.items()}
         self.register_outputs({"pipelineArn": pipeline.arn, "alarmArns": self.alarm_arns})
 
-    def _above(
-        self, name: str, kind: str, args: DriftAlarmsArgs, metric: str, alarm_name: str, threshold: float
+    def _make_alarm(
+        self, name: str, alarm_name: str, metric: MonitorMetric, args: DriftAlarmsArgs
     ) -> aws.cloudwatch.MetricAlarm:
+        assert metric.alarm is not None
+        runs = "for two runs of the monitor" if metric.is_signal else "beyond its threshold"
         return aws.cloudwatch.MetricAlarm(
-            f"{name}-{kind}",
+            f"{name}-{metric.alarm.value}",
             name=alarm_name,
-            alarm_description=f"{metric} of {args.endpoint_name} is above {threshold:g}.",
+            alarm_description=f"{args.endpoint_name}: {metric.meaning}, {runs}.",
             namespace=args.namespace,
-            metric_name=metric,
+            metric_name=metric.name,
             dimensions={"Endpoint": args.endpoint_name},
-            statistic="Maximum",
+            statistic="SampleCount" if metric.is_signal else "Maximum",
             period=args.period,
-            evaluation_periods=1,
-            threshold=threshold,
-            comparison_operator="GreaterThanThreshold",
-            treat_missing_data="notBreaching",
+            evaluation_periods=2 if metric.is_signal else 1,
+            threshold=1,
+            comparison_operator="LessThanThreshold" if metric.is_signal else "GreaterThanThreshold",
+            treat_missing_data=metric.missing,
             alarm_actions=args.alarm_actions,
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -133,21 +116,12 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
     own = [args.namespace]
     dimension = ["Endpoint", args.endpoint_name]
     served = ["EndpointName", args.endpoint_name, "VariantName", args.variant_name]
+    by_plot = {
+        plot: [[*own, metric.name, *dimension] for metric in args.metrics if metric.plot is plot]
+        for plot in watching.Plot
+    }
     plots: list[Plot] = [
-        ("Drift (above 1: more than chance)", [[*own, "drift", *dimension]], "Maximum", day),
-        (
-            "Quality on outcomes",
-            [[*own, "ece", *dimension], [*own, "brier", *dimension], [*own, "mae", *dimension]],
-            "Maximum",
-            day,
-        ),
-        (
-            "Rows served, share labelled",
-            [[*own, "rows", *dimension], [*own, "label_coverage", *dimension]],
-            "Maximum",
-            day,
-        ),
-        ("Training-serving skew", [[*own, "skew", *dimension]], "Maximum", day),
+        *((plot.value, metrics, "Maximum", day) for plot, metrics in by_plot.items() if metrics),
         ("Requests", [["AWS/SageMaker", "Invocations", *served]], "Sum", 300),
         (
             "Errors",

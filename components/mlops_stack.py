@@ -30,19 +30,17 @@ from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
 from millrace import Environment, FeatureTable, UseCase
 from millrace.inventory import JobVariable, list_pipelines, make_job_variables
 from millrace.names import (
-    CALIBRATION,
     CAPTURE,
     CLOCK_KEY,
     CODE,
-    DRIFT,
     ERRORS,
-    HEARTBEAT,
     LATENCY,
     OFFLINE,
     UNDELIVERED,
     VARIANT,
     Names,
 )
+from millrace.watching import list_alarms, list_metrics
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
 
@@ -322,7 +320,8 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _make_monitor(self, code: pulumi.Output[str]) -> DriftAlarms:
         name, names, watched = self._names.monitor_pipeline, self._names, self._args.use_case.monitoring
-        calibrated = watched.calibration_alarm is not None
+        case, tabled = self._args.use_case, bool(self._args.use_case.tables)
+        alarms = list_alarms(case.problem, has_tables=tabled, off=watched.off)
         return DriftAlarms(
             name,
             DriftAlarmsArgs(
@@ -333,10 +332,8 @@ class MlopsStack(pulumi.ComponentResource):
                 endpoint_name=names.endpoint,
                 variant_name=VARIANT,
                 region=self._args.environment.region,
-                drift_alarm=names.alarm(DRIFT),
-                heartbeat_alarm=names.alarm(HEARTBEAT),
-                calibration_alarm=names.alarm(CALIBRATION) if calibrated else None,
-                ece_threshold=watched.calibration_alarm or 0.0,
+                metrics=list_metrics(case.problem, has_tables=tabled),
+                alarms={names.alarm(metric.alarm): metric for metric in alarms if metric.alarm},
                 alarm_actions=self._tell,
             ),
             self._child,

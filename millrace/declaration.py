@@ -21,6 +21,7 @@ from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
 from millrace.part import Part
 from millrace.rules import Champion, Expect, Gate, Monitoring, Retraining, Slice
+from millrace.watching import list_alarms
 
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
@@ -107,6 +108,9 @@ class UseCase(Part):
     missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Texts that mean a missing value, by column as requests name it (a table's `<table>_<column>`); in other columns
     only an empty text does. They apply to files, to what functions return and to requests."""
+    labels_mature_after: Duration | None = Field(default=None, ge=NOTHING)
+    """How long after an event its outcome is known for certain, positive or negative; younger events are neither
+    trained on nor judged. Without it, the delay by which 95 % of the labels have become known is used."""
     trusted: tuple[Column, ...] = ()
     """Columns of the events that may predict the outcome by themselves; a person checked that none comes from it."""
     near_perfect: str = ""
@@ -296,12 +300,23 @@ class UseCase(Part):
                     "bounds a gap of true or false positive rates, which only binary problems have",
                     fix="remove the bound",
                 )
-        if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
+        if self.problem is not Problem.BINARY and "calibration_alarm" in self.monitoring.model_fields_set:
             raise InvalidValueError(
                 "monitoring.calibration_alarm", "needs probabilities, which only binary problems have", fix="remove it"
             )
-        if "calibration" in self.retraining.on and self.monitoring.calibration_alarm is None:
-            raise InvalidValueError(
-                "retraining.on", "names 'calibration', but monitoring.calibration_alarm is not set", fix="set it"
-            )
+        kinds = [metric.alarm for metric in list_alarms(self.problem, has_tables=bool(self.tables))]
+        for kind in self.monitoring.off:
+            if kind not in kinds:
+                raise InvalidValueError(
+                    f"monitoring.off: {kind.value!r}", "is an alarm that this use case does not have", fix="remove it"
+                )
+        for name in self.retraining.alarms:
+            if name not in kinds:
+                raise InvalidValueError(
+                    f"retraining.on: {name!r}", "is an alarm that this use case does not have", fix="remove it"
+                )
+            if name in self.monitoring.off:
+                raise InvalidValueError(
+                    f"retraining.on: {name!r}", "is an alarm that monitoring.off switches off", fix="remove one of them"
+                )
         return self

@@ -82,7 +82,11 @@ class Retired:
 Entry = Renamed | Retired
 
 #: Every field that was ever renamed or retired, oldest first.
-ENTRIES: tuple[Entry, ...] = ()
+ENTRIES: tuple[Entry, ...] = (
+    Retired(
+        "Monitoring", "min_labels", "0.1", "0.2", "what can be told from the labels at hand is told, with its interval"
+    ),
+)
 
 
 @dataclass(frozen=True)

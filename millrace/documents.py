@@ -369,13 +369,14 @@ class Scores(Document):
 
 
 class Skew(Document):
-    """Rows whose served values differ from the point-in-time join.
+    """Rows whose served features differ from those that training would compute for them.
 
     Attributes:
         share: The share of the compared rows that differ.
         rows: How many differ.
         compared: How many were compared.
-        columns: Column → in how many rows it differs.
+        columns: Column or feature → in how many rows it differs.
+        causes: Column or feature → the likely cause, where one shows.
         examples: The first of them: key and, by column, the served and the joined value.
     """
 
@@ -383,7 +384,30 @@ class Skew(Document):
     rows: int
     compared: int
     columns: dict[str, int] = Field(default_factory=dict)
+    causes: dict[str, str] = Field(default_factory=dict)
     examples: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Check(Document):
+    """One thing that the monitor judged.
+
+    Attributes:
+        alarm: The alarm that it belongs to.
+        subject: The column, group, table or day that it is about; empty where it is about the whole.
+        value: What was measured, in its own unit.
+        threshold: What it may be, in the same unit.
+        ratio: The value in units of its threshold: above 1 the alarm fires.
+        text: What was found, as a sentence for people.
+        cause: The likely cause, where one shows; a clause for people.
+    """
+
+    alarm: str
+    subject: str = ""
+    value: float
+    threshold: float
+    ratio: float
+    text: str
+    cause: str = ""
 
 
 class MonitorReport(Document):
@@ -400,19 +424,25 @@ class MonitorReport(Document):
         captured: What was captured.
         by_current_model: How many of the rows that can be scored again have the score that they were answered with.
         features: Feature, or ``score`` → its drift.
-        drift: The largest drift of the score and of the features that are not informational: above 1, the alarm fires.
+        drift: The largest drift of the features that are not informational: above 1, the alarm fires.
         drift_of: The column with this drift.
         drift_kind: The kind of its test.
+        score_drift: The drift of the score: above 1, the alarm fires.
         scores: The histogram of scores.
         labelled: Rows whose label has arrived.
         label_coverage: The share of rows whose label has arrived.
         quality: Metric → value on labelled rows; empty where there are too few.
         calibration: The calibration table of labelled rows.
-        skew: The rows that differ from the join.
+        calibration_of: The figures of calibration, with what chance makes of them.
+        skew: The rows whose features differ from those of training.
+        checks: All that was judged.
+        versions: Version of the model → rows in the window that it answered; `0` where the answer does not say.
+        judged: Rows with a certain outcome that the serving version answered: quality is measured on them.
+        measured: Whether the monitor could judge what was served.
         published: Data points sent to CloudWatch.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     use_case: str = ""
     endpoint: str = ""
     as_of: str
@@ -426,10 +456,16 @@ class MonitorReport(Document):
     drift: float | None = None
     drift_of: str | None = None
     drift_kind: str | None = None
+    score_drift: float | None = None
     scores: Scores | None = None
     labelled: int | None = None
     label_coverage: float | None = None
     quality: dict[str, float | None] = Field(default_factory=dict)
     calibration: list[CalibrationBin] = Field(default_factory=list)
+    calibration_of: dict[str, float] = Field(default_factory=dict)
     skew: Skew | None = None
+    checks: list[Check] = Field(default_factory=list)
+    versions: dict[str, int] = Field(default_factory=dict)
+    judged: int | None = None
+    measured: bool = False
     published: int = 0

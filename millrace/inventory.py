@@ -13,12 +13,9 @@ from enum import StrEnum
 from millrace.declaration import UseCase
 from millrace.environment import Environment
 from millrace.names import (
-    CALIBRATION,
     CLOCK_KEY,
-    DRIFT,
     ERRORS,
     FEATURES,
-    HEARTBEAT,
     LATENCY,
     MONITOR,
     PAUSES,
@@ -26,9 +23,10 @@ from millrace.names import (
     UNDELIVERED,
     Names,
 )
+from millrace.watching import MonitorAlarm, list_alarms
 
 #: Every kind of alarm that a stack may have.
-ALARM_KINDS = (DRIFT, CALIBRATION, HEARTBEAT, ERRORS, LATENCY, UNDELIVERED)
+ALARM_KINDS = (*(alarm.value for alarm in MonitorAlarm), ERRORS, LATENCY, UNDELIVERED)
 #: Those of the endpoint, which exist once a model serves.
 ENDPOINT_ALARM_KINDS = (ERRORS, LATENCY)
 #: Every kind of pipeline that a stack may have.
@@ -82,9 +80,10 @@ def list_alarm_kinds(use_case: UseCase, *, has_endpoint: bool = True) -> tuple[s
         use_case: The declaration.
         has_endpoint: Whether a model serves; the endpoint's alarms exist only then.
     """
-    left_out = {CALIBRATION} if use_case.monitoring.calibration_alarm is None else set()
-    left_out |= set() if has_endpoint else set(ENDPOINT_ALARM_KINDS)
-    return tuple(kind for kind in ALARM_KINDS if kind not in left_out)
+    metrics = list_alarms(use_case.problem, has_tables=bool(use_case.tables), off=use_case.monitoring.off)
+    kinds = {metric.alarm.value for metric in metrics if metric.alarm} | {UNDELIVERED}
+    kinds |= set(ENDPOINT_ALARM_KINDS) if has_endpoint else set()
+    return tuple(kind for kind in ALARM_KINDS if kind in kinds)
 
 
 def list_pipelines(use_case: UseCase, names: Names) -> dict[str, str]:

@@ -27,15 +27,8 @@ SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, 
 #: The stack of the resources that use cases share is `platform-<environment>`; no use case may have this name.
 PLATFORM = "platform"
 
-#: The kinds of alarm of every stack, from which `Names.alarm` makes names.
-DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
-    "drift",
-    "calibration",
-    "heartbeat",
-    "undelivered",
-    "errors",
-    "latency",
-)
+#: The kinds of alarm that are not the monitor's; `Names.alarm` makes names of all kinds.
+UNDELIVERED, ERRORS, LATENCY = "undelivered", "errors", "latency"
 
 #: The kinds of pipeline of a stack, from which `Names.pipeline` makes names.
 TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
@@ -218,6 +211,6 @@ class Names:
         """Return the name of the alarm of a kind, `<stack>-<kind>`, e.g. `flights-local-calibration`.
 
         Args:
-            kind: `drift`, `calibration`, `heartbeat`, `undelivered`, `errors` or `latency`.
+            kind: `undelivered`, `errors`, `latency`, or one of the monitor's (`millrace/watching.py`).
         """
         return f"{self.stack}-{kind}"

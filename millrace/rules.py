@@ -14,6 +14,7 @@ from millrace.errors import InvalidValueError
 from millrace.fields import NOTHING, Column, Duration, Interval, TableName
 from millrace.metrics import RANGES
 from millrace.part import Part
+from millrace.watching import MonitorAlarm
 
 
 class Gate(Part):
@@ -130,16 +131,27 @@ class Monitoring(Part):
     alarm's threshold is higher where chance alone reaches it: few rows, many columns, days that differ."""
     informational: tuple[Column, ...] = ()
     """Columns whose drift is reported but never alarms, such as seasons."""
-    calibration_alarm: float | None = Field(default=None, gt=0, le=1)
-    """Expected calibration error against arrived labels from which the calibration alarm fires."""
-    min_labels: int = Field(default=500, ge=50)
-    """With fewer labelled predictions, quality is not published: it would be noise."""
+    calibration_alarm: float = Field(default=0.05, gt=0, le=1)
+    """The expected calibration error against arrived labels from which it matters; of binary problems only."""
+    quality_alarm: float = Field(default=0.1, gt=0)
+    """By which share the loss may exceed the one that the model's own probabilities expect, or the registered one
+    relative to a reference, before it matters."""
+    skew_alarm: float = Field(default=0.01, gt=0, le=1)
+    """The share of rows in which a served feature may differ from the one that training would have computed."""
+    labels_alarm: float = Field(default=0.8, gt=0, le=1)
+    """The share of the expected outcomes that must have arrived."""
+    volume_alarm: float = Field(default=2.0, gt=1)
+    """The factor by which the rows of a day may differ from the same weekday of the weeks before."""
+    refusals_alarm: float = Field(default=0.05, gt=0, le=1)
+    """The share of requests that may be refused as invalid."""
+    off: tuple[MonitorAlarm, ...] = ()
+    """Alarms that are not created. Their figures are published and shown; `status` says which are off."""
 
 
 class Retraining(Part):
     """The triggers that start the training pipeline by themselves."""
 
-    on: tuple[Literal["drift", "calibration", "data"], ...] = ()
+    on: tuple[Literal["drift", "score-drift", "skew", "quality", "calibration", "data"], ...] = ()
     """Alarms whose change to ALARM starts it, and `data`: an event on the account's event bus that says that new data
     are there."""
     review: bool = False

@@ -15,10 +15,12 @@ import numpy as np
 
 from training.columns import Array
 
-#: The share of windows of a perfect model that may raise the alarm of calibration, and that of quality.
+#: The share of windows of a perfect model that may raise the alarm of calibration, and that of quality; each has three
+#: tests: of calibration the error over bins, the mean gap and the groups; of quality two losses and the groups.
 FALSE_ALARMS = 0.01
-#: Draws of the hypothesis; the quantile of one in two hundred has twenty beyond it.
-DRAWS = 4000
+SHARE = FALSE_ALARMS / 3.0
+#: Draws of the hypothesis; the quantile of one in three hundred has twenty beyond it.
+DRAWS = 6000
 #: Rows of a bin, of which there are at most `MOST_BINS`: with fewer rows the noise of a bin hides its gap.
 BIN_ROWS, MOST_BINS = 100, 10
 #: With more rows, a bin's count of outcomes is drawn from a normal distribution.
@@ -123,14 +125,13 @@ def measure_calibration(y: Array, p: Array, days: Array, spread: Spread, seed: i
     rows = np.bincount(bins, minlength=count)
     variances = np.bincount(bins, weights=p * (1.0 - p), minlength=count)
     errors = _debias(drawn, rows, variances)
-    half = FALSE_ALARMS / 2.0
     return Calibration(
         rows=len(y),
-        ece=Judged(float(_debias(sums[None, :], rows, variances)[0]), float(np.quantile(errors, 1.0 - half))),
-        gap=Judged(float(residual.mean()), float(np.quantile(np.abs(drawn.sum(axis=1)), 1.0 - half)) / len(y)),
+        ece=Judged(float(_debias(sums[None, :], rows, variances)[0]), float(np.quantile(errors, 1.0 - SHARE))),
+        gap=Judged(float(residual.mean()), float(np.quantile(np.abs(drawn.sum(axis=1)), 1.0 - SHARE)) / len(y)),
         observed=int(y.sum()),
         expected=float(p.sum()),
-        excess=Judged(float(np.mean(slope * residual)), float(np.quantile(drawn_excess, 1.0 - half)) / len(y)),
+        excess=Judged(float(np.mean(slope * residual)), float(np.quantile(drawn_excess, 1.0 - SHARE)) / len(y)),
         expected_loss=float(np.mean(p * (1.0 - p))),
         days=len(np.unique(days)),
     )
@@ -165,7 +166,7 @@ def _draw_sums(p: Array, bins: Array, days: Array, spread: Spread, rng: np.rando
         step = max(1, _AT_ONCE // len(p))
         for first in range(0, DRAWS, step):
             size = min(step, DRAWS - first)
-            residuals = (rng.random((size, len(p)), dtype=np.float32) < sorted_p) - p[order]
+            residuals: Array = (rng.random((size, len(p)), dtype=np.float32) < sorted_p) - p[order]
             sums[first : first + size] = np.add.reduceat(residuals, starts, axis=1)
             excess[first : first + size] = residuals @ sorted_slope
     else:
@@ -200,4 +201,4 @@ def _debias(sums: Array, rows: Array, variances: Array) -> Array:
         ratio = np.where(errors > 0, gaps / errors, 0.0)
     folded = errors * math.sqrt(2.0 / math.pi) * np.exp(-(ratio**2) / 2.0) + gaps * (1.0 - 2.0 * ndtr(-ratio))
     folded = np.where(errors > 0, folded, gaps)
-    return np.maximum(0.0, np.sum((2.0 * gaps - folded) * rows, axis=1) / rows.sum())
+    return np.asarray(np.maximum(0.0, np.sum((2.0 * gaps - folded) * rows, axis=1) / rows.sum()))

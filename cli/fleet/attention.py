@@ -10,7 +10,8 @@ from cli.fleet.findings import Code, Finding, make_finding
 from cli.fleet.served import PUT_BACK
 from cli.stack.deployable import render_environment_option
 from millrace.documents import SkipCode
-from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
+from millrace.names import ERRORS, LATENCY, UNDELIVERED
+from millrace.watching import MonitorAlarm
 from queries.pipelines import FAILED, RUNNING
 
 #: Statuses of an endpoint that is in service or being changed.
@@ -19,6 +20,11 @@ _GOOD = ("InService", "Creating", "Updating", "RollingBack", "SystemUpdating")
 Document = StackDocument
 #: A finding and the command for it.
 _Item = tuple[Finding, str]
+
+#: The monitor's alarms: those that say that it judges nothing, those of the model, and those of requests and data.
+_SIGNALS = (MonitorAlarm.HEARTBEAT, MonitorAlarm.UNMEASURED)
+_OF_MODELS = (MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION, MonitorAlarm.SCORE_DRIFT, MonitorAlarm.DRIFT)
+_OF_DATA = tuple(alarm for alarm in MonitorAlarm if alarm not in _SIGNALS + _OF_MODELS)
 
 
 def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionItem]:
@@ -140,7 +146,7 @@ def _make_approved_item(document: Document, serves: int | None, approved: int) -
 def _list_alarm_items(document: Document) -> Iterator[_Item]:
     waiting = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
     firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
-    order = (ERRORS, LATENCY, UNDELIVERED, HEARTBEAT, CALIBRATION, DRIFT)
+    order = (ERRORS, LATENCY, UNDELIVERED, *_SIGNALS, *_OF_DATA, *_OF_MODELS)
     for kind in (kind for kind in order if kind in firing):
         alarm = {"alarm": firing[kind]["name"], "meaning": firing[kind]["description"].rstrip(".") or "it fires"}
         if kind in (ERRORS, LATENCY):
@@ -148,8 +154,11 @@ def _list_alarm_items(document: Document) -> Iterator[_Item]:
         elif kind == UNDELIVERED:
             verb = "watch" if _is_training(document) else "retrain"
             yield make_finding(Code.ALARM_UNDELIVERED, **alarm), build_command(document, verb)
-        elif kind == HEARTBEAT:
+        elif kind in _SIGNALS:
             yield make_finding(Code.ALARM, **alarm), build_command(document, "run", "--pipeline", "monitor")
+        elif kind in _OF_DATA:
+            # A new model corrects neither requests nor data.
+            yield make_finding(Code.ALARM, **alarm), build_command(document, "report")
         elif _is_training(document):
             yield make_finding(Code.ALARM_TRAINING_RUNS, **alarm), build_command(document, "watch")
         elif waiting:

@@ -28,6 +28,7 @@ from cli.fleet.findings import Code, make_finding
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS, list_schedules
 from millrace.names import VARIANT
+from millrace.watching import METRICS
 from queries.client import is_not_found
 from queries.packages import APPROVED
 
@@ -36,9 +37,9 @@ Document = dict[str, Any]
 #: Number of executions of each pipeline, and of packages, that are shown.
 EXECUTIONS, PACKAGES = 3, 8
 #: Metrics that the monitor publishes about an endpoint as a whole.
-FIGURES = (
-    "drift", "ece", "brier", "roc_auc", "mae", "rows", "label_coverage", "skew", "heartbeat",
-)  # fmt: skip
+FIGURES = tuple(metric.name for metric in METRICS)
+#: Those whose presence is all that they say.
+_SIGNALS = tuple(metric.name for metric in METRICS if metric.is_signal)
 #: How far back to search for the monitor's newest figures: longer than the longest interval plus a late run.
 _BACK = timedelta(days=7)
 
@@ -161,7 +162,7 @@ def find_newest_figures(target: Target) -> Document | None:
     if at is None:
         return None
     # Drop figures of older runs: the newest run did not publish them, having too few rows or labels.
-    known = {name: value for name, (time, value) in newest.items() if name != "heartbeat" and time == at}
+    known = {name: value for name, (time, value) in newest.items() if name not in _SIGNALS and time == at}
     return {"at": at, "age_seconds": round((now - at).total_seconds()), **known}
 
 

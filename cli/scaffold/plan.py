@@ -106,7 +106,6 @@ class Plan:
     sample_rows: int = 0
     history_days: int | None = None
     window_days: int | None = None
-    min_labels: int | None = None
     per_day: float = 0.0
     gates: tuple[tuple[str, str, float, str], ...] = ()
     """Metric, side (`at_least` or `at_most`), bound and reason of each gate."""

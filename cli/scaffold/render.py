@@ -51,16 +51,14 @@ def render_files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
 
 def _declaration(plan: Plan) -> str:
     expectations = _expectations(plan) if plan.source else []
-    window, labels = plan.window_days, plan.min_labels
-    monitoring = [f"window=timedelta(days={window})"] if window else []
-    monitoring += [f"min_labels={labels}"] if labels else []
+    monitoring = [f"window=timedelta(days={plan.window_days})"] if plan.window_days else []
     names = ["Expect"] if expectations else []
     names += ["Gate", *(["Monitoring"] if monitoring else []), "Retraining", "UseCase"]
     trusted = [render_text(name) for name in plan.trusted]
     return templates.render(
         "use_case/__init__.py.j2",
         docstring=_docstring(plan),
-        has_spans=bool(window or plan.history_days),
+        has_spans=bool(plan.window_days or plan.history_days),
         imports=names,
         use_case=render_text(plan.name),
         problem=render_text(plan.problem),

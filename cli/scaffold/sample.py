@@ -269,7 +269,6 @@ def add_time_span(plan: Plan, stamps: Array, known: Array, now: datetime) -> Pla
     days = max((until - stamps[0]) / np.timedelta64(1, "D"), 1.0)
     per_day = len(stamps) / days
     window = 28 if per_day * 28 >= _WATCHED else min(math.ceil(_WATCHED / per_day / 7) * 7, math.ceil(days / 14) * 7)
-    labels = max(50, min(500, int(per_day * window * 0.5) // 50 * 50))
     return replace(
         plan,
         replay_from=_datetime(start),
@@ -277,7 +276,6 @@ def add_time_span(plan: Plan, stamps: Array, known: Array, now: datetime) -> Pla
         until=_datetime(until),
         history_days=math.ceil(trained / 30 + 1) * 30 if trained > _HISTORY else None,
         window_days=None if window <= 28 else window,
-        min_labels=None if labels == 500 else labels,
         per_day=per_day,
     )
 

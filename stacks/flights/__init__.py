@@ -44,8 +44,6 @@ USE_CASE = UseCase(
     slices=[Slice("carrier_size", max_tpr_gap=0.20, max_fpr_gap=0.15), Slice("origin"), Slice("distance_band")],
     monitoring=Monitoring(
         window=timedelta(days=28),
-        # With fewer labels the expected calibration error of a perfect model comes near the alarm.
-        min_labels=4000,
         # Seasons: they drift every month and say nothing about the model.
         informational=(
             "weather_temp", "weather_wind_speed", "weather_precip", "weather_visib", "minute_of_day", "weekday",

@@ -161,7 +161,7 @@ def use_case(problem: str = "binary", **changes: Any) -> UseCase:
         "threshold": 0.4,
         "history": timedelta(days=60),
         "champion": Champion(judged_on=timedelta(days=7)),
-        "monitoring": Monitoring(window=timedelta(days=14), min_labels=50),
+        "monitoring": Monitoring(window=timedelta(days=14)),
         "parameters": {"max_iter": 30, "max_leaf_nodes": 7},
     }
     return UseCase(**{**fields, **changes})

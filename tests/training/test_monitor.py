@@ -217,34 +217,41 @@ def test_the_metrics_of_a_window_match_scikit_learn(
     p = world.scores[known]
     assert report["rows"] == n == 14 * 48
     assert report["labelled"] == len(y) == n - 3
-    published = world.published(ENDPOINT, began)
+    assert report["judged"] == len(y)
     expected = {
-        "heartbeat": 1.0,
-        "rows": n,
-        "label_coverage": len(y) / n,
-        "skew": captured_window["unlike"] / n,
         "roc_auc": roc_auc_score(y, p),
         "average_precision": average_precision_score(y, p),
         "brier": brier_score_loss(y, p),
         "brier_skill": 1 - brier_score_loss(y, p) / (y.mean() * (1 - y.mean())),
         "log_loss": log_loss(y, p),
-        "ece": _compute_ece(y, p),
     }
-    drift = published.pop(("drift", ""))
-    assert {name: value for (name, feature), value in published.items() if not feature} == (
-        pytest.approx(expected, abs=1e-9)
-    )
+    quality = dict(report["quality"])
+    # Debiased: chance alone makes gaps in every bin.
+    assert 0 <= quality.pop("ece") < _compute_ece(y, p)
+    assert quality == pytest.approx(expected, abs=1e-6)
+    published = {name: value for (name, feature), value in world.published(ENDPOINT, began).items() if not feature}
+    figures = {"heartbeat": 1.0, "measured": 1.0, "rows": n, "label_coverage": len(y) / n, "brier": expected["brier"]}
+    assert {name: published[name] for name in figures} == pytest.approx(figures, abs=1e-9)
     # What no alarm and no dashboard needs is in the report alone: a metric costs money.
-    assert {feature for _, feature in published} == {""}
+    assert set(published) == {
+        *figures, "ece", "drift", "score_drift", "skew", "quality", "calibration", "labels", "clock", "capture",
+        "freshness",
+    }  # fmt: skip
+    ratios = {check["alarm"]: check["ratio"] for check in sorted(report["checks"], key=lambda each: each["ratio"])}
+    assert published["skew"] == pytest.approx(ratios["skew"], abs=1e-6)
+    assert ratios["skew"] == pytest.approx(captured_window["unlike"] / n / 0.01, abs=1e-4)
+    drift = published["drift"]
     features = {"size", "kind", "station_reports_wind", "station_reports_sky", "queues_queue", "hour", "score"}
     assert set(report["features"]) == features
-    assert drift == pytest.approx(max(found["drift"] for found in report["features"].values()), abs=1e-6)
+    largest = max(found["drift"] for name, found in report["features"].items() if name != "score")
+    assert drift == pytest.approx(largest, abs=1e-6)
     of = report["features"][report["drift_of"]]
     assert report["drift_kind"] == max(of["shifts"], key=lambda shift: shift["value"] / shift["threshold"])["kind"]
     assert report["features"]["size"]["missing"] == pytest.approx(np.isnan(world.rows["size"]).mean(), abs=1e-6)
     # The world is that of training: nothing has moved by more than chance.
     assert drift < 1
-    assert "672 rows served, 669 with an outcome" in log
+    assert {name for name, ratio in ratios.items() if ratio > 1} == {"capture"}
+    assert "672 rows served, 669 judged by their outcome" in log
 
 
 def _compute_ece(y: Any, p: Any) -> float:
@@ -308,10 +315,8 @@ def test_on_wall_clock_time_older_capture_hours_are_not_read(world: World, tmp_p
     assert report["rows"] == 1
     # One row is too few for drift and for quality: neither is published, and the log says why.
     assert "no drift: 1 row(s), expected at least 50" in log
-    assert "no quality: 0 labelled row(s), expected at least 50 (monitoring.min_labels)" in log
-    assert (report["drift"], report["quality"]) == (None, {})
-    # Heartbeat, rows and label coverage.
-    assert report["published"] == 3
+    assert "no quality: no row that version 1 answered has an outcome that is certain" in log
+    assert (report["drift"], report["quality"], report["measured"]) == (None, {}, False)
     # The requests of a replay may be captured at any hour, but not before the endpoint was created.
     _, report = world.run(tmp_path / "replay", "2024-02-20T00:00:00Z")
     assert report["rows"] == 0
@@ -323,9 +328,10 @@ def test_without_rows_the_heartbeat_is_still_published(
     began = datetime.now(UTC) - timedelta(minutes=1)
     log, report = world.run(tmp_path / "job", "2024-02-01T00:00:00Z")
     assert report["rows"] == 0
-    assert report["published"] == 2
     assert "nothing was served in the window" in log
     assert world.published(ENDPOINT, began)["heartbeat", ""] == 1.0
+    # Then `measured` is not published, and its absence fires the alarm `unmeasured`.
+    assert report["measured"] is False
 
 
 def test_a_missing_endpoint_is_not_a_failure(world: World, tmp_path: Path) -> None:
@@ -333,4 +339,8 @@ def test_a_missing_endpoint_is_not_a_failure(world: World, tmp_path: Path) -> No
     log, report = world.run(tmp_path / "job", "2024-04-15T00:00:00Z", MILLRACE_ENVIRONMENT="later")
     assert "pending its first approved model" in log
     assert report["rows"] == 0
-    assert world.published("toy-orders-later", began) == {("heartbeat", ""): 1.0, ("rows", ""): 0.0}
+    assert world.published("toy-orders-later", began) == {
+        ("heartbeat", ""): 1.0,
+        ("measured", ""): 1.0,
+        ("rows", ""): 0.0,
+    }

@@ -67,7 +67,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     daemon = CloudDaemon(folder / "state", images={"millrace": synthetic.REPOSITORY / "training" / "image"})
     daemon.start()
     try:
-        case = synthetic.use_case(monitoring=Monitoring(window=timedelta(days=7), min_labels=50))
+        case = synthetic.use_case(monitoring=Monitoring(window=timedelta(days=7)))
         pyz = synthetic.build(folder, case)
         _deploy_endpoint(daemon, synthetic.train_model(pyz, folder) / "model")
         yield Stage(daemon, pyz)

@@ -20,7 +20,9 @@ from millrace.metrics import Problem
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.join import join
+from training.data.maturity import Maturity, learn_maturity
 from training.data.snapshot import EVENTS, LABELS, MANIFEST, Snapshot
+from training.functions import KNOWN_AT
 from training.io import format_time, print_progress, read_json, write_json
 from training.job import Job
 from training.registry import fetch_champion
@@ -106,6 +108,7 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
             "folds": counts,
             "unseen": start is not None,
             "unlabelled": c.count_rows(snapshot.data[EVENTS]) - c.count_rows(rows),
+            "labels": find_maturity(job.use_case, snapshot).dump(),
             "sha256": c.hash_columns(rows),
         },
     )
@@ -115,7 +118,7 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
 
 
 def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
-    """Return the joined rows of the events whose label is known, with the target.
+    """Return the joined rows of the events whose outcome is known for certain, with the target.
 
     Args:
         use_case: The declaration.
@@ -134,15 +137,40 @@ def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Arr
 
 
 def find_outcomes(use_case: UseCase, snapshot: Snapshot) -> Array:
-    """Return the outcome of each event of a snapshot as float64; NaN where no label has arrived.
+    """Return the outcome of each event of a snapshot as float64; NaN where none has arrived, or none is certain yet.
 
     Args:
         use_case: The declaration.
         snapshot: The snapshot.
     """
+    times = snapshot.data[EVENTS][use_case.event_time]
+    outcomes, known_at = _match_labels(use_case, snapshot)
+    maturity = learn_maturity(use_case, times, known_at, snapshot.as_of)
+    return np.where(times <= snapshot.as_of - maturity.after, outcomes, np.nan)
+
+
+def find_maturity(use_case: UseCase, snapshot: Snapshot) -> Maturity:
+    """Return how the labels of a snapshot have arrived.
+
+    Args:
+        use_case: The declaration.
+        snapshot: The snapshot.
+    """
+    times = snapshot.data[EVENTS][use_case.event_time]
+    return learn_maturity(use_case, times, _match_labels(use_case, snapshot)[1], snapshot.as_of)
+
+
+def _match_labels(use_case: UseCase, snapshot: Snapshot) -> tuple[Array, Array]:
+    """Return the outcome of each event and when it became known; NaN and NaT where no label has arrived."""
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
-    outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
-    return np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
+    known = zip(labels[use_case.target].tolist(), labels[KNOWN_AT], strict=True)
+    found = dict(zip(labels[use_case.key].tolist(), known, strict=True))
+    none = (np.nan, np.datetime64("NaT", "us"))
+    matched = [found.get(key, none) for key in events[use_case.key].tolist()]
+    return (
+        np.array([outcome for outcome, _ in matched], dtype=np.float64),
+        np.array([known_at for _, known_at in matched], dtype="datetime64[us]"),
+    )
 
 
 def find_judging_start(

@@ -12,7 +12,6 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages
 from training import columns as c
-from training.columns import Array, Columns, find_kind, is_missing
+from training.columns import Columns
 from training.data.dataset import FEWEST, FOLD, Dataset
 from training.data.dataset import HOLDOUT as HELD_OUT
 from training.io import print_progress, write_json
@@ -46,6 +45,7 @@ from training.modeling.model import HOLDOUT, Model
 from training.modeling.score import score_with
 from training.notify import tell_people
 from training.registry import Package, fetch_champion, unpack_archive
+from training.slices import find_edges, name_groups
 
 #: One-row predictions that are timed.
 TIMED = 100
@@ -133,7 +133,7 @@ def audit_slices(case: UseCase, holdout: Columns) -> dict[str, Slice]:
     """Return the rates of the groups of each slice, and the gaps between groups with enough rows."""
     found: dict[str, Slice] = {}
     for part in case.slices:
-        groups = _groups(holdout[part.column])
+        groups = name_groups(holdout[part.column], find_edges(holdout[part.column]))
         by_group = {
             name: compute_rates(holdout["y"][groups == name], holdout["p"][groups == name], case.threshold)
             for name in np.unique(groups)
@@ -147,16 +147,6 @@ def audit_slices(case: UseCase, holdout: Columns) -> dict[str, Slice]:
             fpr_gap=_gap([group["fpr"] for group in judged]),
         )
     return found
-
-
-def _groups(values: Array) -> Array:
-    """Return the group of each row: a text is its own group, numbers fall into quartiles."""
-    if find_kind(values) == "text":
-        return np.where(is_missing(values), "(missing)", values).astype(str)
-    edges = np.nanquantile(values, [0.25, 0.5, 0.75])
-    names = np.array([f"<{edges[0]:g}", *(f"{a:g}..{b:g}" for a, b in pairwise(edges)),
-                      f">={edges[-1]:g}"])  # fmt: skip
-    return np.where(np.isnan(values), "(missing)", names[np.searchsorted(edges, values, side="right").clip(0, 3)])
 
 
 def _gap(found: list[float | int | None]) -> float | None:

@@ -29,10 +29,12 @@ from training.drift import compute_baseline
 from training.io import format_time, hash_document, print_progress, read_json, write_json
 from training.job import Job
 from training.metrics import compute_metrics
+from training.modeling.champion import number_blocks
 from training.modeling.gates import make_references
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.modeling.windows import Choice, choose_window
+from training.quality import describe_quality
 from training.registry import BUNDLE
 from training.significance import FEWEST_WINDOWS, measure_inflation
 
@@ -64,10 +66,14 @@ def run_train(job: Job) -> None:
     rows, outcome = _split(job, everything)
     folder = job.base / "model"
     window = fits.choice.window
+    references = make_references(case.problem, fits.train[case.target])
+    days = number_blocks(holdout[case.event_time], np.timedelta64(case.champion.block, "us"))
     final.document |= _description(job, dataset, everything, parameters) | {
         "window": None if window is None else window.total_seconds(),
         "windows": fits.choice.losses,
-        "references": make_references(case.problem, fits.train[case.target]),
+        "references": references,
+        "quality": describe_quality(case.problem, y, p, days, references).dump(),
+        "labels": dataset.manifest.get("labels", {}),
     }
     final.save(folder)
     features = final.compute_features(rows)

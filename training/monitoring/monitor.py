@@ -1,64 +1,51 @@
-"""The monitor step: compares the rows served in the last window with training, with the join and with outcomes.
+"""The monitor step: judges the rows served in the last window, and what should have been served, captured and labelled.
 
-It reads the endpoint's data capture, takes the labels that have arrived, publishes figures to CloudWatch and writes a
-report for people. The baseline is that of the model that serves now.
+It reads the endpoint's data capture, takes the labels that have arrived, publishes figures to CloudWatch, writes a
+report for people and tells them what is beyond its threshold. The baseline is that of the model that serves now.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from millrace.declaration import UseCase
-from millrace.documents import MonitorReport, Shift
+from millrace import UseCase
+from millrace.documents import MonitorReport
 from millrace.inventory import JobVariable
-from millrace.metrics import Problem
+from millrace.watching import MonitorAlarm, list_metrics
 from queries.endpoints import find_endpoint
 from training import columns as c
 from training import registry
-from training.columns import Array, Columns, is_missing, make_feature_name
+from training.columns import Array, Columns
 from training.data.ingest import fetch_known_labels, fetch_tables
-from training.data.join import join
-from training.drift import compute_shares
+from training.data.maturity import Maturity
 from training.functions import Functions
-from training.io import format_time, print_progress, read_json, write_json
+from training.io import format_time, print_progress, write_json
 from training.job import Job
-from training.metrics import compute_calibration_bins, compute_metrics, round_floats
-from training.modeling.model import BASELINE
-from training.modeling.score import score_with
-from training.modeling.train import SCORE
-from training.monitoring import captured
+from training.metrics import round_floats
+from training.monitoring import captured, drifts, silence, skew
 from training.monitoring.captured import Served
+from training.monitoring.message import make_message
+from training.monitoring.performance import find_groups, measure_performance
 from training.monitoring.report import render_page
+from training.monitoring.window import Window
+from training.notify import tell_people
+from training.quality import Registered
 from training.registry import Package
-from training.significance import FEWEST_WINDOWS, KINDS, VALUES, measure_shifts
 
-#: With fewer rows no drift is published: hardly any bin has as many as a test needs.
-MIN_ROWS = 50
 #: How much earlier than the lead time before its event a request may have been made.
 EARLY = np.timedelta64(1, "D")
 #: Data points of one PutMetricData call.
 AT_ONCE = 1000
-#: The largest difference at which a served score counts as the current model's.
-SAME_SCORE = 1e-6
-#: Differing rows that the report shows.
-SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Window:
-    """The served rows of the window, with what is known about them now."""
-
-    rows: Columns
-    complete: Array
-    """Mask of the rows whose inputs are all known."""
-    y: Array
-    """The outcome of each row; NaN where none has arrived."""
+#: The share of captured requests that may be unreadable.
+_UNREADABLE = 0.05
+#: What must have been judged for the model to count as watched.
+_OF_THE_MODEL = (MonitorAlarm.DRIFT, MonitorAlarm.SCORE_DRIFT, MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION)
 
 
 def run_monitor(job: Job, as_of: str) -> None:
@@ -74,7 +61,7 @@ def run_monitor(job: Job, as_of: str) -> None:
     now = job.find_data_time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
     found: dict[str, Any] = {
-        "version": 1,
+        "version": 2,
         "use_case": job.use_case.name,
         "endpoint": job.names.endpoint,
         "as_of": format_time(now),
@@ -84,20 +71,38 @@ def run_monitor(job: Job, as_of: str) -> None:
     }
     if endpoint := find_endpoint(job.make_client("sagemaker"), job.names.endpoint):
         with tempfile.TemporaryDirectory() as scratch:
-            package = registry.fetch_serving_model(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
-            kinds, missing = package.document["inputs"], package.document.get("missing", {})
-            served = captured.read_capture(job, kinds, missing, _captured_since(job, since, endpoint["CreationTime"]))
-            found |= _examined(job, package, served, since, now, Path(scratch))
-            found["model"]["config"] = endpoint["EndpointConfigName"]
+            found |= _examine_endpoint(job, endpoint, since, now, Path(scratch))
     else:
+        # Nothing serves, so that nothing is missed.
+        found["measured"] = True
         found["notes"].append("the endpoint does not exist: it is pending its first approved model")
-    data = make_data_points(job.names.endpoint, MonitorReport.model_validate(found))
+    data = make_data_points(job.use_case, job.names.endpoint, MonitorReport.model_validate(found))
     publish_data_points(job, data)
     report = MonitorReport.model_validate(round_floats({**found, "published": len(data)}))
     folder = job.make_output_folder("report")
     write_json(folder / "monitor.json", report.dump())
     (folder / "report.html").write_text(render_page(report, job.use_case.monitoring))
-    _tell(report)
+    _print(report)
+    if message := make_message(job.use_case, job.names.stack, report):
+        tell_people(job, *message)
+
+
+def _examine_endpoint(
+    job: Job, endpoint: dict[str, Any], since: np.datetime64, now: np.datetime64, scratch: Path
+) -> dict[str, Any]:
+    """Return all that the report contains about an endpoint."""
+    sagemaker = job.make_client("sagemaker")
+    package = registry.fetch_serving_model(job, endpoint["EndpointConfigName"], scratch / "serving")
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    captured_since = _captured_since(job, since, endpoint["CreationTime"])
+    kinds, missing = package.document["inputs"], package.document.get("missing", {})
+    served = captured.read_capture(job, kinds, missing, captured_since)
+    began = captured_since.astype(datetime).replace(tzinfo=UTC)
+    lag = timedelta(0) if job.environment.get(JobVariable.CLOCK) else silence.LAG
+    traffic = silence.fetch_traffic(job.make_client("cloudwatch"), job.names.endpoint, config, began, lag=lag)
+    report = _examine_rows(job, package, served, traffic, since, now, scratch)
+    report["model"]["config"] = endpoint["EndpointConfigName"]
+    return report
 
 
 def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.datetime64:
@@ -111,15 +116,26 @@ def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.dat
     return since - np.timedelta64(job.use_case.lead_time, "us") - EARLY
 
 
-def _examined(
-    job: Job, package: Package, served: Served, since: np.datetime64, now: np.datetime64, scratch: Path
+def _examine_rows(
+    job: Job,
+    package: Package,
+    served: Served,
+    traffic: silence.Traffic,
+    since: np.datetime64,
+    now: np.datetime64,
+    scratch: Path,
 ) -> dict[str, Any]:
     """Return all that the report contains about the served rows."""
-    case = job.use_case
-    notes = [f"the baseline is that of {_named(package)}, whichever versions served in the window"]
+    case, functions = job.use_case, job.functions
     times = served.rows[case.event_time]
     chosen = (times >= since) & (times < now)
+    events = functions.events(since, now)
     rows = c.select_rows(served.rows, chosen)
+    window = Window(
+        case, since, now, rows, served.complete[chosen], served.versions[chosen],
+        _find_outcomes(functions, rows, events, since, now), package.version,
+        Maturity.load(package.document.get("labels", {})),
+    )  # fmt: skip
     report: dict[str, Any] = {
         "model": {
             "package": package.arn,
@@ -134,25 +150,70 @@ def _examined(
             "outside": int(np.sum(~chosen)),
             "unreadable": served.unreadable,
         },
-        "rows": c.count_rows(rows),
-        "notes": notes,
+        "rows": len(window.times),
+        "versions": {str(version): count for version, count in sorted(Counter(window.versions.tolist()).items())},
     }
-    for reason, found in served.unreadable.items():
-        notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")
+    _check_capture(job, window, served, traffic)
     if not report["rows"]:
-        notes.append("nothing was served in the window")
-        return report
-    events = job.functions.events(since, now)
-    window = Window(rows, served.complete[chosen], _outcomes(job.functions, rows, events, since, now))
+        window.notes.append("nothing was served in the window")
+    else:
+        report |= _measure_rows(functions, window, package, events, scratch)
+    report["measured"] = any(check.alarm in _OF_THE_MODEL for check in window.checks)
+    return report | {"notes": window.notes, "checks": [check.dump() for check in window.checks]}
+
+
+def _check_capture(job: Job, window: Window, served: Served, traffic: silence.Traffic) -> None:
+    """Judge the capture as a whole: whether it is there, readable, and about times that can be."""
+    case, times = job.use_case, served.rows[job.use_case.event_time]
+    silence.check_traffic(window, traffic, served.requests)
+    unreadable = sum(found["count"] for found in served.unreadable.values())
+    for reason, found in served.unreadable.items():
+        window.notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")
+    if served.requests:
+        share = unreadable / served.requests
+        text = f"{unreadable} of {served.requests} captured requests, or rows of them, cannot be read"
+        window.add_check(MonitorAlarm.CAPTURE, share, _UNREADABLE, f"{text}; it alarms from {_UNREADABLE:.0%}")
+    lead = np.timedelta64(case.lead_time, "us")
+    stray = times >= window.now + lead + EARLY
+    if not job.environment.get(JobVariable.CLOCK):
+        stray |= times < window.since - lead - 2 * EARLY
+    silence.check_outside(window, len(times), int(stray.sum()))
+    versions = sorted(set(window.versions.tolist()) - {0, window.serving})
+    if versions:
+        window.notes.append(
+            f"{int(np.sum(~window.current))} row(s) were answered by other versions ({', '.join(map(str, versions))}): "
+            "they do not count for scores and quality"
+        )
+    if window.serving and (unknown := int(np.sum(window.versions == 0))):
+        window.notes.append(f"{unknown} answer(s) do not say which version made them; they count as the serving one's")
+
+
+def _measure_rows(
+    functions: Functions, window: Window, package: Package, events: Columns, scratch: Path
+) -> dict[str, Any]:
+    """Return what the report contains about drift, quality and skew."""
     if left_out := int(np.sum(~window.complete)):
-        notes.append(f"{left_out} row(s) count only for the score: a CSV answer does not contain looked-up values")
-    report |= _drift(case, package, window, scratch, notes)
-    report |= _quality(case, window, notes)
-    report |= _skew(job.functions, window, events, since, now, notes)
+        window.notes.append(
+            f"{left_out} row(s) count only for the score: a CSV answer does not contain looked-up values"
+        )
+    features, by_current = drifts.score_rows(window, package, scratch)
+    report: dict[str, Any] = {} if by_current is None else {"by_current_model": by_current}
+    report |= drifts.measure_drift(window, package, features)
+    registered = Registered.load(package.document.get("quality"))
+    report |= measure_performance(window, registered, find_groups(window, events))
+    silence.check_volume(window)
+    silence.check_labels(window)
+    tables = fetch_tables(functions, window.since, window.now)
+    silence.check_freshness(window, tables)
+    pairs = skew.pair_rows(window, events, tables)
+    if pairs is not None:
+        report |= skew.measure_skew(window, pairs, package, tables, scratch)
     return report
 
 
-def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.datetime64, now: np.datetime64) -> Array:
+def _find_outcomes(
+    functions: Functions, rows: Columns, events: Columns, since: np.datetime64, now: np.datetime64
+) -> Array:
     """Return the outcome of each row; NaN where none has arrived."""
     case = functions.use_case
     labels = fetch_known_labels(functions, since, now, events)
@@ -160,171 +221,33 @@ def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.da
     return np.array([known.get(key, np.nan) for key in rows[case.key].tolist()], dtype=np.float64)
 
 
-# -- drift -------------------------------------------------------------------------------------------------------------
-
-
-def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes: list[str]) -> dict[str, Any]:
-    """Compare each feature, as the model's own code makes it, and the score with the model's baseline."""
-    baseline: dict[str, Any] = read_json(package.folder / BASELINE)
-    for bins in baseline.values():
-        # The previous version did not count the rows of a baseline.
-        bins.setdefault("rows", package.document["rows"])
-    values: dict[str, Array] = {}
-    report: dict[str, Any] = {}
-    if window.complete.any():
-        complete = c.select_rows(window.rows, window.complete)
-        inputs = {name: column for name, column in complete.items() if name != SCORE}
-        mine, values = score_with(package.folder, inputs, scratch)
-        report["by_current_model"] = int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))
-    values = {**values, SCORE: window.rows[SCORE]}
-    features = _measure_drift(case, baseline, values)
-    judged = {
-        name: found["drift"]
-        for name, found in features.items()
-        if found["drift"] is not None and not found["informational"]
-    }
-    if len(window.rows[SCORE]) < MIN_ROWS:
-        notes.append(f"no drift: {len(window.rows[SCORE])} row(s), expected at least {MIN_ROWS}")
-    elif unknown := sorted(name for name in judged if baseline[name].get("windows", 0) < FEWEST_WINDOWS):
-        notes.append(
-            f"{', '.join(unknown)}: the training rows have fewer than {FEWEST_WINDOWS} windows of "
-            f"{case.monitoring.window}, so how much days differ by themselves is not part of the thresholds of drift"
-        )
-    of = max(judged, key=judged.__getitem__, default=None)
-    shifts = [Shift.model_validate(shift) for shift in features[of]["shifts"]] if of else []
-    largest = max(shifts, key=lambda shift: shift.ratio, default=None)
-    return report | {
-        "features": features,
-        "drift": judged[of] if of else None,
-        "drift_of": of,
-        "drift_kind": largest.kind if largest else None,
-        "scores": {
-            "edges": baseline[SCORE]["edges"],
-            "then": baseline[SCORE]["shares"],
-            "now": compute_shares(baseline[SCORE], window.rows[SCORE]),
-        },
-    }
-
-
-def _measure_drift(case: UseCase, baseline: dict[str, Any], values: Columns) -> dict[str, dict[str, Any]]:
-    """Return the drift of each column; all tests of columns that may raise the alarm share its false-alarm rate."""
-    judged = [name for name in values if name not in case.monitoring.informational]
-    # Of the score, only its values are tested.
-    tests = sum(1 if name == SCORE else len(KINDS) for name in judged) or 1
-    features = {}
-    for name, column in values.items():
-        shifts: list[Shift] = []
-        if len(column) >= MIN_ROWS:
-            shifts = measure_shifts(baseline[name], column, tests=tests, effect=case.monitoring.psi_alarm)
-            shifts = [shift for shift in shifts if name != SCORE or shift.kind == VALUES]
-        features[name] = {
-            "rows": len(column),
-            "psi": next((shift.value for shift in shifts if shift.kind == VALUES), None),
-            "missing": float(np.mean(is_missing(column))),
-            "missing_then": baseline[name]["missing"],
-            "informational": name in case.monitoring.informational,
-            "inflation": baseline[name].get("inflation", 1.0),
-            "shifts": [shift.dump() for shift in shifts],
-            "drift": max((shift.ratio for shift in shifts), default=None),
-        }
-    return features
-
-
-# -- quality -----------------------------------------------------------------------------------------------------------
-
-
-def _quality(case: UseCase, window: Window, notes: list[str]) -> dict[str, Any]:
-    """Return all metrics of the problem over the rows whose outcome has arrived, if there are enough."""
-    known = ~np.isnan(window.y)
-    labelled = int(known.sum())
-    report: dict[str, Any] = {"labelled": labelled, "label_coverage": labelled / len(known), "quality": {}}
-    if labelled < case.monitoring.min_labels:
-        notes.append(
-            f"no quality: {labelled} labelled row(s), expected at least {case.monitoring.min_labels} "
-            "(monitoring.min_labels)"
-        )
-        return report
-    y, p = window.y[known], window.rows[SCORE][known]
-    report["quality"] = compute_metrics(case.problem, y, p)
-    if case.problem is Problem.BINARY:
-        report["calibration"] = compute_calibration_bins(y, p)
-    return report
-
-
-# -- skew --------------------------------------------------------------------------------------------------------------
-
-
-def _skew(
-    functions: Functions, window: Window, events: Columns, since: np.datetime64, now: np.datetime64, notes: list[str]
-) -> dict[str, Any]:
-    """Compare the table columns as served with those that the point-in-time join gives for the same keys."""
-    case = functions.use_case
-    names = [make_feature_name(table.name, column) for table in case.tables for column in table.columns]
-    served = c.select_rows(window.rows, window.complete)
-    if not (names := [name for name in names if name in served]):
-        return {}
-    place = {key: row for row, key in enumerate(events[case.key].tolist())}
-    at = np.array([place.get(key, -1) for key in served[case.key].tolist()], dtype=np.int64)
-    if strangers := int(np.sum(at < 0)):
-        notes.append(
-            f"{strangers} served row(s) are not compared with the join: events() does not return their {case.key}"
-        )
-    served = c.select_rows(served, at >= 0)
-    if not (compared := c.count_rows(served)):
-        return {}
-    joined = join(case, c.select_rows(events, at[at >= 0]), fetch_tables(functions, since, now))
-    differs = {name: ~_same(served[name], joined[name]) for name in names}
-    rows = np.any(list(differs.values()), axis=0)
-    examples = [
-        {
-            "key": served[case.key][row],
-            "columns": {
-                name: {"served": _plain(served[name][row]), "joined": _plain(joined[name][row])}
-                for name in names
-                if differs[name][row]
-            },
-        }
-        for row in np.flatnonzero(rows)[:SHOWN]
-    ]
-    return {
-        "skew": {
-            "share": float(np.mean(rows)),
-            "rows": int(rows.sum()),
-            "compared": compared,
-            "columns": {name: int(wrong.sum()) for name, wrong in differs.items() if wrong.any()},
-            "examples": examples,
-        }
-    }
-
-
-def _same(left: Array, right: Array) -> Array:
-    """Return a mask of the equal values; two missing ones are equal."""
-    return np.asarray((left == right) | (is_missing(left) & is_missing(right)))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 # -- publishing --------------------------------------------------------------------------------------------------------
 
 
-def make_data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
-    """Return the data points of a report; an unknown figure is left out, never sent as a zero."""
-    figures = {
-        "heartbeat": 1,
-        "rows": report.rows,
-        "drift": report.drift,
+def make_data_points(case: UseCase, endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
+    """Return the data points of a report; what could not be judged is left out, never sent as a zero.
+
+    Args:
+        case: The declaration.
+        endpoint: The endpoint's name, the dimension of all of them.
+        report: The report.
+    """
+    figures: dict[str, float | None] = {
+        "heartbeat": 1.0,
+        "measured": 1.0 if report.measured else None,
+        "rows": float(report.rows),
         "label_coverage": report.label_coverage,
-        "skew": report.skew.share if report.skew else None,
         **report.quality,
     }
     of_endpoint = [{"Name": "Endpoint", "Value": endpoint}]
-    return [
-        {"MetricName": name, "Value": float(value), "Dimensions": of_endpoint}
-        for name, value in figures.items()
-        if value is not None and np.isfinite(value)
-    ]
+    found = []
+    for metric in list_metrics(case.problem, has_tables=bool(case.tables)):
+        value = figures.get(metric.name)
+        if metric.alarm is not None and not metric.is_signal:
+            value = max((check.ratio for check in report.checks if check.alarm == metric.alarm), default=None)
+        if value is not None and np.isfinite(value):
+            found.append({"MetricName": metric.name, "Value": float(value), "Dimensions": of_endpoint})
+    return found
 
 
 def publish_data_points(job: Job, data: list[dict[str, Any]]) -> None:
@@ -336,26 +259,15 @@ def publish_data_points(job: Job, data: list[dict[str, Any]]) -> None:
         cloudwatch.put_metric_data(Namespace=job.names.metric_namespace, MetricData=batch)
 
 
-def _tell(report: MonitorReport) -> None:
+def _print(report: MonitorReport) -> None:
     """Print the report's main figures to the log."""
     for note in report.notes:
         print_progress(f"note: {note}")
-    if report.features:
-        drift = ", ".join(
-            f"{name} {found.drift:.3f}"
-            for name, found in sorted(report.features.items(), key=lambda item: -(item[1].drift or 0.0))
-            if found.drift is not None
-        )
-        print_progress(f"drift, above 1 where it is more than chance: {drift or 'not measured'}")
+    for check in sorted(report.checks, key=lambda check: -check.ratio):
+        print_progress(f"{check.alarm} {check.ratio:.3f}: {check.text}")
     for name, value in report.quality.items():
         print_progress(f"{name}={value:.6f};")
-    if skew := report.skew:
-        print_progress(f"skew: {skew.rows} of {skew.compared} rows differ from the join")
     print_progress(
         f"{report.endpoint} as of {report.as_of} since {report.since}: {report.rows} rows served, "
-        f"{report.labelled or 0} with an outcome; {report.published} data points published"
+        f"{report.judged or 0} judged by their outcome; {report.published} data points published"
     )
-
-
-def _named(package: Package) -> str:
-    return f"model version {package.version}" if package.version else package.arn

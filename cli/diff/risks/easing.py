@@ -110,9 +110,6 @@ def list_monitoring_easings(before: UseCase | None, after: UseCase | None) -> li
     old, new = key_lists(before), key_lists(after)
     sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
     found = [Easing(Code.INFORMATIONAL, column) for column in _gained(*sides, "informational")]
-    found += _numbers(
-        sides, "min_labels", "monitoring.min_labels", "with fewer labels quality is not measured, so no alarm can fire"
-    )
     found += _times(sides, "window", "monitoring.window", "fewer requests are compared", is_less=_shorter)
     found += _times(sides, "every", "monitoring.every", "problems are detected later", is_less=_longer)
     starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]

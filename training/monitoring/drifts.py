@@ -1,0 +1,129 @@
+"""Drift: each feature, as the model's own code makes it, and the score, compared with the model's baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace import UseCase
+from millrace.documents import Shift
+from millrace.watching import MonitorAlarm
+from training.columns import Columns, is_missing
+from training.drift import compute_shares
+from training.io import read_json
+from training.modeling.model import BASELINE
+from training.modeling.score import score_with
+from training.modeling.train import SCORE
+from training.monitoring.window import Window
+from training.registry import Package
+from training.significance import FEWEST_WINDOWS, KINDS, VALUES, measure_shifts
+
+#: With fewer rows no drift is published: hardly any bin has as many as a test needs.
+MIN_ROWS = 50
+#: The largest difference at which a served score counts as the current model's.
+SAME_SCORE = 1e-6
+_KIND_TEXTS = {
+    "values": "its population stability index is {value:.3f}",
+    "missing": "the index of its missing share is {value:.3f}",
+    "new": "{value:.1%} of its values are new",
+}
+
+
+def measure_drift(window: Window, package: Package, features: Columns) -> dict[str, Any]:
+    """Compare features and score with the baseline; return what the report contains about them.
+
+    Inputs are compared whichever version answered; scores only where the serving version did.
+
+    Args:
+        window: The window, to which checks are added.
+        package: The serving model.
+        features: The features of the rows whose inputs are all known.
+    """
+    case = window.case
+    baseline: dict[str, Any] = read_json(package.folder / BASELINE)
+    for bins in baseline.values():
+        # The previous version did not count the rows of a baseline.
+        bins.setdefault("rows", package.document["rows"])
+    scores = window.scores[window.current]
+    values = {**features, SCORE: scores}
+    found = _measure_shifts(case, baseline, values)
+    judged = {
+        name: each["drift"] for name, each in found.items() if each["drift"] is not None and not each["informational"]
+    }
+    if len(window.scores) < MIN_ROWS:
+        window.notes.append(f"no drift: {len(window.scores)} row(s), expected at least {MIN_ROWS}")
+    elif unknown := sorted(name for name in judged if baseline[name].get("windows", 0) < FEWEST_WINDOWS):
+        window.notes.append(
+            f"{', '.join(unknown)}: the training rows have fewer than {FEWEST_WINDOWS} windows of "
+            f"{case.monitoring.window}, so how much days differ by themselves is not part of the thresholds of drift"
+        )
+    for name in judged:
+        _add_checks(window, name, [Shift.model_validate(shift) for shift in found[name]["shifts"]])
+    of = max((name for name in judged if name != SCORE), key=judged.__getitem__, default=None)
+    largest = max(
+        (Shift.model_validate(shift) for shift in (found[of]["shifts"] if of else [])),
+        key=lambda shift: shift.ratio,
+        default=None,
+    )
+    report: dict[str, Any] = {
+        "features": found,
+        "drift": judged[of] if of else None,
+        "drift_of": of,
+        "drift_kind": largest.kind if largest else None,
+        "score_drift": judged.get(SCORE),
+    }
+    if len(scores):
+        now = compute_shares(baseline[SCORE], scores)
+        report["scores"] = {"edges": baseline[SCORE]["edges"], "then": baseline[SCORE]["shares"], "now": now}
+    return report
+
+
+def _add_checks(window: Window, name: str, shifts: list[Shift]) -> None:
+    alarm, what = (MonitorAlarm.SCORE_DRIFT, "the score") if name == SCORE else (MonitorAlarm.DRIFT, name)
+    for shift in shifts:
+        text = _KIND_TEXTS[shift.kind].format(value=shift.value)
+        window.add_check(
+            alarm, shift.value, shift.threshold, f"{what}: {text}; it alarms from {shift.threshold:.3f}", name
+        )
+
+
+def _measure_shifts(case: UseCase, baseline: dict[str, Any], values: Columns) -> dict[str, dict[str, Any]]:
+    """Return the drift of each column; all tests of columns that may raise the alarm share its false-alarm rate."""
+    judged = [name for name in values if name not in case.monitoring.informational]
+    # Of the score, only its values are tested.
+    tests = sum(1 if name == SCORE else len(KINDS) for name in judged) or 1
+    features = {}
+    for name, column in values.items():
+        shifts: list[Shift] = []
+        if len(column) >= MIN_ROWS:
+            shifts = measure_shifts(baseline[name], column, tests=tests, effect=case.monitoring.psi_alarm)
+            shifts = [shift for shift in shifts if name != SCORE or shift.kind == VALUES]
+        features[name] = {
+            "rows": len(column),
+            "psi": next((shift.value for shift in shifts if shift.kind == VALUES), None),
+            "missing": float(np.mean(is_missing(column))) if len(column) else 0.0,
+            "missing_then": baseline[name]["missing"],
+            "informational": name in case.monitoring.informational,
+            "inflation": baseline[name].get("inflation", 1.0),
+            "shifts": [shift.dump() for shift in shifts],
+            "drift": max((shift.ratio for shift in shifts), default=None),
+        }
+    return features
+
+
+def score_rows(window: Window, package: Package, scratch: Path) -> tuple[Columns, int | None]:
+    """Return the features of the rows whose inputs are all known, and how many have the score that they were given.
+
+    Args:
+        window: The window.
+        package: The serving model, whose own code makes the features.
+        scratch: A folder for temporary files.
+    """
+    if not window.complete.any():
+        return {}, None
+    complete = window.select(window.complete)
+    inputs = {name: column for name, column in complete.items() if name != SCORE}
+    mine, features = score_with(package.folder, inputs, scratch)
+    return features, int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))

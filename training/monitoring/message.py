@@ -1,0 +1,32 @@
+"""What the monitor tells people: an alarm's own text knows neither column nor group, figure nor threshold."""
+
+from __future__ import annotations
+
+from millrace import UseCase
+from millrace.documents import Check, MonitorReport
+
+#: Checks of one alarm that the message names; the report has all.
+_SHOWN = 5
+
+
+def make_message(case: UseCase, stack: str, report: MonitorReport) -> tuple[str, str] | None:
+    """Return the subject and the text of the message about a report; None where nothing is beyond its threshold.
+
+    Args:
+        case: The declaration; what it switches off is not told.
+        stack: The stack's name, from which the alarms have theirs.
+        report: The report.
+    """
+    found: dict[str, list[Check]] = {}
+    for check in sorted(report.checks, key=lambda check: -check.ratio):
+        if check.ratio > 1.0 and check.alarm not in case.monitoring.off:
+            found.setdefault(check.alarm, []).append(check)
+    if not found:
+        return None
+    lines = [f"{report.endpoint} from {report.since} to {report.as_of}, {report.rows} rows served:"]
+    for alarm, checks in found.items():
+        lines += ["", f"{stack}-{alarm} (docs/operating.md, section `{alarm}`)"]
+        lines += [f"- {check.text}." for check in checks[:_SHOWN]]
+        if len(checks) > _SHOWN:
+            lines.append(f"- and {len(checks) - _SHOWN} more, which the report of the monitor has")
+    return f"{stack}: {', '.join(found)}", "\n".join(lines)

@@ -1,0 +1,248 @@
+"""What is missing: requests, captured ones, outcomes, rows of tables. Silence is never taken for health."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from millrace.names import VARIANT
+from millrace.watching import MonitorAlarm
+from training.columns import Array, Columns
+from training.monitoring.window import Window
+
+#: The share of windows in which chance may raise one of these alarms.
+FALSE_ALARMS = 0.001
+#: Capture is delivered some minutes after the request.
+LAG = timedelta(minutes=10)
+#: The share of the sampled requests that must be in the capture.
+_CAPTURED = 0.5
+#: With fewer weeks before it, a day's volume is not compared.
+_FEWEST_WEEKS = 2
+#: How many times its longest earlier pause a table may be without new rows.
+_PAUSES = 3.0
+#: The age from which the newest outcomes are judged by themselves: a stop shows there first.
+_RECENT = 0.1
+_DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The requests that CloudWatch counted: answered ones, refused ones, and the share that capture samples.
+
+    Attributes:
+        answered: Requests that were answered with a prediction, until a moment before now.
+        refused: Requests that were refused as invalid.
+        sampled: The share of answered requests that the endpoint captures; 0 where capture is off.
+    """
+
+    answered: int
+    refused: int
+    sampled: float
+
+
+def fetch_traffic(
+    cloudwatch: Any, endpoint: str, config: Mapping[str, Any], since: datetime, *, lag: timedelta = LAG
+) -> Traffic:
+    """Return what CloudWatch counted since a wall-clock time.
+
+    Args:
+        cloudwatch: A boto3 client.
+        endpoint: The endpoint's name.
+        config: Its configuration, as DescribeEndpointConfig returns it.
+        since: The start of the span.
+        lag: How far before now it ends.
+    """
+    until = datetime.now(UTC) - lag
+    since = since.replace(minute=0, second=0, microsecond=0)
+    counts = {
+        name: _sum(cloudwatch, endpoint, name, since, until)
+        for name in ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
+    }
+    capture = config.get("DataCaptureConfig") or {}
+    sampled = capture.get("InitialSamplingPercentage", 0) / 100.0 if capture.get("EnableCapture") else 0.0
+    refused = counts["Invocation4XXErrors"]
+    return Traffic(max(0, counts["Invocations"] - refused - counts["Invocation5XXErrors"]), refused, sampled)
+
+
+def _sum(cloudwatch: Any, endpoint: str, metric: str, since: datetime, until: datetime) -> int:
+    """Return the sum of a metric of the endpoint's variant."""
+    total, day = 0.0, timedelta(days=1)
+    # One call answers at most 1,440 data points.
+    period = 300 if until - since <= 4 * day else 3600
+    while since < until:
+        end = min(since + (4 * day if period == 300 else 50 * day), until)
+        answer = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": VARIANT}],
+            StartTime=since,
+            EndTime=end,
+            Period=period,
+            Statistics=["Sum"],
+        )
+        total += sum(point["Sum"] for point in answer["Datapoints"])
+        since = end
+    return round(total)
+
+
+def check_traffic(window: Window, traffic: Traffic, captured: int) -> None:
+    """Judge refusals and capture.
+
+    Args:
+        window: The window, to which checks are added.
+        traffic: What CloudWatch counted.
+        captured: Requests in the capture of the same time.
+    """
+    bound = window.case.monitoring.refusals_alarm
+    if asked := traffic.answered + traffic.refused:
+        share = traffic.refused / asked
+        least = _find_bound(asked, bound)
+        text = f"{traffic.refused} of {asked} requests were refused as invalid; it alarms from {least:.1%}"
+        window.add_check(MonitorAlarm.REFUSALS, share, least, text)
+    if not traffic.answered:
+        return
+    if not traffic.sampled:
+        window.add_check(
+            MonitorAlarm.CAPTURE, 1.0, 1.0 - _CAPTURED, f"capture is off: {traffic.answered} answers are not recorded"
+        )
+        return
+    expected = traffic.answered * traffic.sampled
+    lost = max(0.0, 1.0 - captured / expected)
+    least = _find_bound(round(expected), 1.0 - _CAPTURED) if expected >= 1 else 1.0
+    text = f"{captured} requests are captured of {expected:.0f} expected ({traffic.sampled:.0%} of {traffic.answered})"
+    window.add_check(MonitorAlarm.CAPTURE, lost, least, text)
+
+
+def _find_bound(count: int, share: float) -> float:
+    """Return the share of so many that chance exceeds too rarely to matter where the true share is ``share``."""
+    from scipy.stats import binom
+
+    return max(share, float(binom.ppf(1.0 - FALSE_ALARMS, count, share)) / count)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def check_volume(window: Window) -> None:
+    """Compare the newest whole day with the same weekdays before it.
+
+    Counts of days vary more than independent rows would; by how much, the other days of the window show.
+    """
+    end = window.now.astype("datetime64[D]")
+    days = window.times.astype("datetime64[D]")
+    first = (window.since + _DAY - np.timedelta64(1, "us")).astype("datetime64[D]")
+    newest = end - _DAY
+    counts: dict[Any, int] = {day: int(np.sum(days == day)) for day in np.arange(first, end)}
+    before = [counts[day] for day in np.arange(newest - 7 * _DAY, first - _DAY, -7 * _DAY) if day in counts]
+    while before and not before[-1]:
+        # The endpoint served nothing yet.
+        before.pop()
+    if newest not in counts or len(before) < _FEWEST_WEEKS or not sum(before):
+        window.notes.append("no volume: it needs the same weekday of at least two weeks before")
+        return
+    expected, found = float(np.mean(before)), counts[newest]
+    factor = window.case.monitoring.volume_alarm
+    # In logarithms, so that half and double are equally far; half a row keeps an empty day finite.
+    moved = abs(math.log((found + 0.5) / (expected + 0.5)))
+    chance = 3.3 * math.sqrt((1.0 + 1.0 / len(before)) * (1.0 / (expected + 0.5) + _measure_variation(counts, before)))
+    least = max(math.log(factor), chance)
+    text = (
+        f"{newest} has {found} rows, and the same weekday of {len(before)} weeks before {expected:.0f} on average; it "
+        f"alarms from a factor of {math.exp(least):.2f}"
+    )
+    window.add_check(MonitorAlarm.VOLUME, moved, least, text, str(newest))
+
+
+def _measure_variation(counts: Mapping[Any, int], before: list[int]) -> float:
+    """Return the variance of the logarithm of a day's count beyond that of independent rows, by weekday."""
+    newest = max(counts)
+    groups: dict[int, list[float]] = {}
+    for day, count in counts.items():
+        if day != newest and count:
+            groups.setdefault(int(day.astype(np.int64)) % 7, []).append(math.log(count + 0.5))
+    spread = [float(np.sum((np.array(logs) - np.mean(logs)) ** 2)) for logs in groups.values() if len(logs) > 1]
+    freedom = sum(len(logs) - 1 for logs in groups.values() if len(logs) > 1)
+    if not freedom:
+        return 0.0
+    noise = float(np.mean([1.0 / (count + 0.5) for count in before]))
+    return max(0.0, sum(spread) / freedom - noise)
+
+
+def check_outside(window: Window, served: int, outside: int) -> None:
+    """Judge how many captured rows have a time outside of what may be asked about now.
+
+    Args:
+        window: The window, to which checks are added.
+        served: Captured rows that were answered in the window's time.
+        outside: Those of them whose event time is later than the data time allows, or earlier than the window.
+    """
+    if not served:
+        return
+    share, bound = outside / served, window.case.monitoring.skew_alarm
+    least = _find_bound(served, bound)
+    text = f"{outside} of {served} captured rows have a time outside of the window; it alarms from {least:.1%}"
+    window.add_check(MonitorAlarm.CLOCK, share, least, text)
+
+
+def check_labels(window: Window) -> None:
+    """Compare the outcomes that have arrived with those that the delays of training expect."""
+    ages = window.now - window.times
+    expected = window.maturity.expect_labels(ages)
+    if np.isnan(expected).any():
+        window.notes.append("no label coverage: the model was trained without knowing how labels arrive")
+        return
+    arrived = ~np.isnan(window.y)
+    bound = window.case.monitoring.labels_alarm
+    # The newest that should have arrived: a stop shows there first.
+    due = np.flatnonzero(expected >= 0.5 * expected.max(initial=0.0))
+    recent = due[np.argsort(ages[due], kind="stable")][: max(1, math.ceil(_RECENT * len(due)))]
+    for chosen, what in ((np.arange(len(ages)), "all rows"), (recent, "the newest rows that should have one")):
+        wanted, found = float(expected[chosen].sum()), int(arrived[chosen].sum())
+        if wanted < 1.0:
+            continue
+        missing = max(0.0, 1.0 - found / wanted)
+        least = _find_missing_bound(window, chosen, expected[chosen], 1.0 - bound)
+        text = (
+            f"{found} outcomes have arrived of {wanted:.0f} expected of {what}; it alarms from {1 - least:.0%} of them"
+        )
+        window.add_check(MonitorAlarm.LABELS, missing, least, text)
+
+
+def _find_missing_bound(window: Window, chosen: Array, expected: Array, share: float) -> float:
+    """Return the missing share that is too large to be chance; whole days are late together."""
+    variance = float(np.sum(expected * (1.0 - expected)))
+    by_day = np.bincount(window.days[chosen], weights=expected * (1.0 - expected))
+    # Labels of one day arrive together: a quarter of its uncertain ones may.
+    variance += float(np.sum((0.25 * by_day) ** 2))
+    return max(share, min(1.0, 3.1 * math.sqrt(variance) / float(expected.sum())))
+
+
+def check_freshness(window: Window, tables: Mapping[str, Columns]) -> None:
+    """Judge whether each feature table still gets new rows.
+
+    Args:
+        window: The window, to which checks are added.
+        tables: The rows of each table that the window's events may see.
+    """
+    for table in window.case.tables:
+        times = np.unique(tables[table.name][table.event_time])
+        times = times[~np.isnat(times) & (times < window.now)]
+        if len(times) < 3:
+            if len(times) == 0:
+                window.add_check(
+                    MonitorAlarm.FRESHNESS, 1.0, 0.5, f"{table.name} has no row that events of the window may see",
+                    table.name,
+                )  # fmt: skip
+            continue
+        hour = np.timedelta64(1, "h")
+        age = (window.now - times[-1]) / hour
+        longest = max(np.max(np.diff(times)), np.timedelta64(window.case.publish_every, "us")) / hour
+        text = (
+            f"the newest row of {table.name} is {age:.1f} hours old; before, new rows came within {longest:.1f} hours"
+        )
+        window.add_check(MonitorAlarm.FRESHNESS, float(age), float(_PAUSES * longest), text, table.name)
