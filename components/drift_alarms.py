@@ -12,9 +12,9 @@ import pulumi_aws as aws
 from components.dashboards import Plot, make_plot_widgets
 from components.schedule import ScheduleArgs, make_schedule
 from components.training_pipeline import TrainingPipelineArgs, make_pipeline
-from millrace import watching
 from millrace.errors import InvalidValueError
 from millrace.watching import MonitorMetric
+from millrace.watching import Plot as MonitorPlot
 
 #: CloudWatch's longest evaluation range, seconds.
 _LONGEST = 7 * 86_400
@@ -34,6 +34,8 @@ class DriftAlarmsArgs:
         region: The region, for the dashboard.
         metrics: The metrics that it publishes, for the dashboard.
         alarms: The alarms, by name: the metric of each.
+        pages: The composite alarms that notify, by name: the alarms of which any raises it, and one that keeps it
+            silent, if any.
         alarm_actions: ARNs of topics that the alarms notify.
     """
 
@@ -46,6 +48,7 @@ class DriftAlarmsArgs:
     region: str
     metrics: Sequence[MonitorMetric]
     alarms: Mapping[str, MonitorMetric]
+    pages: Mapping[str, tuple[Sequence[str], str | None]]
     alarm_actions: list[pulumi.Input[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -66,8 +69,9 @@ class DriftAlarmsArgs:
 class DriftAlarms(pulumi.ComponentResource):
     """The monitor of a served model, with its alarms and dashboard.
 
-    Creates a Pipeline, a Schedule, a MetricAlarm for each alarm and a Dashboard. What missing data mean is a matter of
-    the metric: a figure that could not be judged raises no alarm, a signal that is absent does.
+    Creates a Pipeline, a Schedule, a MetricAlarm for each alarm, a CompositeAlarm for each page, and a Dashboard. What
+    missing data mean is a matter of the metric: a figure that could not be judged raises no alarm, a signal that is
+    absent does. Only pages notify.
     """
 
     pipeline_arn: pulumi.Output[str]
@@ -81,6 +85,8 @@ class DriftAlarms(pulumi.ComponentResource):
         alarms = {
             alarm_name: self._make_alarm(name, alarm_name, metric, args) for alarm_name, metric in args.alarms.items()
         }
+        for page, (causes, silencing) in args.pages.items():
+            self._make_page(name, page, causes, silencing, args, list(alarms.values()))
         aws.cloudwatch.Dashboard(
             f"{name}-dashboard", dashboard_name=args.endpoint_name, dashboard_body=_dashboard(args), opts=child
         )
@@ -106,8 +112,29 @@ class DriftAlarms(pulumi.ComponentResource):
             threshold=1,
             comparison_operator="LessThanThreshold" if metric.is_signal else "GreaterThanThreshold",
             treat_missing_data=metric.missing,
-            alarm_actions=args.alarm_actions,
             opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _make_page(
+        self,
+        name: str,
+        page: str,
+        causes: Sequence[str],
+        silencing: str | None,
+        args: DriftAlarmsArgs,
+        alarms: Sequence[aws.cloudwatch.MetricAlarm],
+    ) -> aws.cloudwatch.CompositeAlarm:
+        """Create a composite alarm, which notifies: its metric alarms are of one kind of cause, and are told once."""
+        rule = " OR ".join(f'ALARM("{cause}")' for cause in causes)
+        unless = f", unless {silencing} fires" if silencing else ""
+        silenced = " OR ".join(f'ALARM("{cause}")' for cause in args.pages[silencing][0]) if silencing else ""
+        return aws.cloudwatch.CompositeAlarm(
+            f"{name}-page-{page.removeprefix(f'{args.endpoint_name}-')}",
+            alarm_name=page,
+            alarm_description=f"{args.endpoint_name}: one of {', '.join(causes)} fires{unless}.",
+            alarm_rule=f"({rule}) AND NOT ({silenced})" if silenced else rule,
+            alarm_actions=args.alarm_actions,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=alarms),
         )
 
 
@@ -118,7 +145,7 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
     served = ["EndpointName", args.endpoint_name, "VariantName", args.variant_name]
     by_plot = {
         plot: [[*own, metric.name, *dimension] for metric in args.metrics if metric.plot is plot]
-        for plot in watching.Plot
+        for plot in MonitorPlot
     }
     plots: list[Plot] = [
         *((plot.value, metrics, "Maximum", day) for plot, metrics in by_plot.items() if metrics),

@@ -40,7 +40,7 @@ from millrace.names import (
     VARIANT,
     Names,
 )
-from millrace.watching import list_alarms, list_metrics
+from millrace.watching import PAGES, MonitorAlarm, list_alarms, list_metrics
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
 
@@ -334,10 +334,20 @@ class MlopsStack(pulumi.ComponentResource):
                 region=self._args.environment.region,
                 metrics=list_metrics(case.problem, has_tables=tabled),
                 alarms={names.alarm(metric.alarm): metric for metric in alarms if metric.alarm},
+                pages=self._list_pages([metric.alarm for metric in alarms if metric.alarm]),
                 alarm_actions=self._tell,
             ),
             self._child,
         )
+
+    def _list_pages(self, kinds: Collection[MonitorAlarm]) -> dict[str, tuple[list[str], str | None]]:
+        """Return the composite alarms of the alarms that there are."""
+        names, found = self._names, dict[str, tuple[list[str], str | None]]()
+        for page, (causes, silencing) in PAGES.items():
+            if there := [names.alarm(cause) for cause in causes if cause in kinds]:
+                above = names.alarm(silencing) if silencing else None
+                found[names.alarm(page)] = (there, above if above in found else None)
+        return found
 
     def _make_retraining(self, training: TrainingPipeline) -> None:
         names, retraining = self._names, self._args.use_case.retraining

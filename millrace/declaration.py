@@ -35,8 +35,8 @@ _KNOWN_AT = "known_at"
 #: Names of columns that stand beside those of the events, in training sets and in held-out scores.
 _RESERVED = frozenset({"fold", "p", "score", "y"})
 
-#: Fields of an answer, which also holds the key.
-_OF_ANSWERS = frozenset({"columns", "label", "meta"})
+#: Fields of requests and answers, which also hold the key.
+_OF_ANSWERS = frozenset({"columns", "error", "instances", "label", "meta", "predictions"})
 
 #: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
 _MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500
@@ -223,7 +223,7 @@ class UseCase(Part):
             )
         if self.key in _OF_ANSWERS:
             raise InvalidValueError(
-                f"key={self.key!r}", "is a field of the endpoint's answers", fix="rename the column"
+                f"key={self.key!r}", "is a field of the endpoint's requests or answers", fix="rename the column"
             )
         for column in self.trusted:
             if column in taken:
@@ -300,7 +300,7 @@ class UseCase(Part):
                     "bounds a gap of true or false positive rates, which only binary problems have",
                     fix="remove the bound",
                 )
-        if self.problem is not Problem.BINARY and "calibration_alarm" in self.monitoring.model_fields_set:
+        if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
             raise InvalidValueError(
                 "monitoring.calibration_alarm", "needs probabilities, which only binary problems have", fix="remove it"
             )

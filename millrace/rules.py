@@ -16,6 +16,9 @@ from millrace.metrics import RANGES
 from millrace.part import Part
 from millrace.watching import MonitorAlarm
 
+#: The expected calibration error from which it matters, where a use case does not say.
+CALIBRATION_BOUND = 0.05
+
 
 class Gate(Part):
     """A bound that a model must meet on rows it has not seen, or it is registered as refused."""
@@ -131,8 +134,9 @@ class Monitoring(Part):
     alarm's threshold is higher where chance alone reaches it: few rows, many columns, days that differ."""
     informational: tuple[Column, ...] = ()
     """Columns whose drift is reported but never alarms, such as seasons."""
-    calibration_alarm: float = Field(default=0.05, gt=0, le=1)
-    """The expected calibration error against arrived labels from which it matters; of binary problems only."""
+    calibration_alarm: float | None = Field(default=None, gt=0, le=1)
+    """The expected calibration error against arrived labels from which it matters, of binary problems; None for .05: a
+    model that is off by five points of a hundred misleads whoever acts on its probabilities."""
     quality_alarm: float = Field(default=0.1, gt=0)
     """By which share the loss may exceed the one that the model's own probabilities expect, or the registered one
     relative to a reference, before it matters."""
@@ -146,6 +150,11 @@ class Monitoring(Part):
     """The share of requests that may be refused as invalid."""
     off: tuple[MonitorAlarm, ...] = ()
     """Alarms that are not created. Their figures are published and shown; `status` says which are off."""
+
+    @property
+    def calibration_bound(self) -> float:
+        """The expected calibration error from which it matters."""
+        return CALIBRATION_BOUND if self.calibration_alarm is None else self.calibration_alarm
 
 
 class Retraining(Part):

@@ -6,7 +6,7 @@ threshold and the column or group, is a check of the monitor's report and part o
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -115,6 +115,30 @@ METRICS = (
     MonitorMetric("rows", "rows served in the window", Plot.ROWS),
     MonitorMetric("label_coverage", "the share of served rows whose outcome has arrived", Plot.ROWS),
 )  # fmt: skip
+
+
+class Page(StrEnum):
+    """The composite alarms that tell people: one for each kind of cause, so that one cause is told once."""
+
+    SILENCE = "silence"
+    DATA = "data"
+    MODEL = "model"
+
+
+#: Page → the alarms of which any raises it, and the page that keeps it silent: wrong data make every model look wrong.
+PAGES: Mapping[Page, tuple[tuple[MonitorAlarm, ...], Page | None]] = {
+    Page.SILENCE: (
+        (MonitorAlarm.HEARTBEAT, MonitorAlarm.UNMEASURED, MonitorAlarm.CAPTURE, MonitorAlarm.LABELS), None,
+    ),
+    Page.DATA: (
+        (
+            MonitorAlarm.SKEW, MonitorAlarm.CLOCK, MonitorAlarm.FRESHNESS, MonitorAlarm.REFUSALS, MonitorAlarm.VOLUME,
+            MonitorAlarm.DRIFT,
+        ),
+        None,
+    ),
+    Page.MODEL: ((MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION, MonitorAlarm.SCORE_DRIFT), Page.DATA),
+}  # fmt: skip
 
 
 def list_metrics(problem: Problem, *, has_tables: bool) -> list[MonitorMetric]:

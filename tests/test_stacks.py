@@ -86,9 +86,9 @@ HEAD = "from millrace import Gate, Monitoring, UseCase\n\n"
 BROKEN: list[tuple[str, str, str]] = [
     (
         "a part",
-        f"{HEAD}WATCHED = Monitoring(evry=3, min_labels=1)\n",
+        f"{HEAD}WATCHED = Monitoring(evry=3, psi_alarm=0)\n",
         "use case 'churn', stacks/churn:\n"
-        "  - Monitoring(…): min_labels = 1: Input should be greater than or equal to 50; change it\n"
+        "  - Monitoring(…): psi_alarm = 0: Input should be greater than 0; change it\n"
         "  - Monitoring(…): evry = 3 is not a field; did you mean 'every'?",
     ),
     (

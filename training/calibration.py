@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.columns import Array
+from training.metrics import debias_gaps
 
 #: The share of windows of a perfect model that may raise the alarm of calibration, and that of quality; each has three
 #: tests: of calibration the error over bins, the mean gap and the groups; of quality two losses and the groups.
@@ -124,10 +125,10 @@ def measure_calibration(y: Array, p: Array, days: Array, spread: Spread, seed: i
     drawn, drawn_excess = _draw_sums(p, bins, days, spread, np.random.default_rng(seed))
     rows = np.bincount(bins, minlength=count)
     variances = np.bincount(bins, weights=p * (1.0 - p), minlength=count)
-    errors = _debias(drawn, rows, variances)
+    errors = debias_gaps(drawn, rows, variances)
     return Calibration(
         rows=len(y),
-        ece=Judged(float(_debias(sums[None, :], rows, variances)[0]), float(np.quantile(errors, 1.0 - SHARE))),
+        ece=Judged(float(debias_gaps(sums[None, :], rows, variances)[0]), float(np.quantile(errors, 1.0 - SHARE))),
         gap=Judged(float(residual.mean()), float(np.quantile(np.abs(drawn.sum(axis=1)), 1.0 - SHARE)) / len(y)),
         observed=int(y.sum()),
         expected=float(p.sum()),
@@ -181,24 +182,3 @@ def _draw_sums(p: Array, bins: Array, days: Array, spread: Spread, rng: np.rando
         sums += shifts @ by_bin
         excess += shifts @ np.bincount(days, weights=weights * slope, minlength=last)
     return sums, excess
-
-
-def _debias(sums: Array, rows: Array, variances: Array) -> Array:
-    """Return the debiased expected calibration error of draws.
-
-    Chance adds to a gap of d with standard error s what a normal distribution around d has of its absolute mean beyond
-    d; that is subtracted.
-
-    Args:
-        sums: Draws × bins: sums of outcome minus probability.
-        rows: The rows of each bin.
-        variances: The sum of p(1 - p) of each bin.
-    """
-    from scipy.special import ndtr
-
-    gaps, errors = np.abs(sums) / rows, np.sqrt(variances) / rows
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(errors > 0, gaps / errors, 0.0)
-    folded = errors * math.sqrt(2.0 / math.pi) * np.exp(-(ratio**2) / 2.0) + gaps * (1.0 - 2.0 * ndtr(-ratio))
-    folded = np.where(errors > 0, folded, gaps)
-    return np.asarray(np.maximum(0.0, np.sum((2.0 * gaps - folded) * rows, axis=1) / rows.sum()))

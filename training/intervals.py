@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from training.columns import Array
-from training.metrics import BINS, compute_log_losses
+from training.metrics import BINS, compute_log_losses, debias_gaps
 
 #: Draws of an interval; its ends are known to about a twentieth of its width.
 DRAWS = 400
@@ -106,5 +106,11 @@ class Bootstrap:
     def _draw_ece(self, weights: Array) -> float:
         before = np.cumsum(weights) - weights
         bins = np.minimum((before * BINS / weights.sum()).astype(int), BINS - 1)
-        gaps = np.bincount(bins, weights=weights * (self._p - self._y)[self._order], minlength=BINS)
-        return float(np.sum(np.abs(gaps)) / weights.sum())
+        y, p = self._y[self._order], self._p[self._order]
+        sums, rows, variances = (
+            np.bincount(bins, weights=weights * values, minlength=BINS)
+            for values in (y - p, np.ones(len(y)), p * (1.0 - p))
+        )
+        drawn = rows > 0
+        # A draw has the chance of the outcomes and that of the draw in its gaps.
+        return float(debias_gaps(sums[None, drawn], rows[drawn], 2.0 * variances[drawn])[0])

@@ -168,9 +168,39 @@ def compute_calibration_bins(y: Array, p: Array, bins: int = BINS) -> list[dict[
 
 
 def ece(y: Array, p: Array, bins: int = BINS) -> float:
-    """Return the expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
-    table = compute_calibration_bins(y, p, bins)
-    return sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / len(y)
+    """Return the expected calibration error: the mean gap of prediction and outcome over bins of equal mass, debiased.
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        p: The probabilities, one per row.
+        bins: How many bins; there are fewer where there are fewer rows.
+    """
+    p = np.asarray(p, float)
+    parts = [part for part in np.array_split(np.argsort(p, kind="stable"), bins) if len(part)]
+    sums = np.array([[np.sum(y[part] - p[part]) for part in parts]])
+    variances = np.array([np.sum(p[part] * (1.0 - p[part])) for part in parts])
+    return float(debias_gaps(sums, np.array([len(part) for part in parts]), variances)[0])
+
+
+def debias_gaps(sums: Array, rows: Array, variances: Array) -> Array:
+    """Return the expected calibration error of each draw, debiased (Kumar, Liang & Ma 2019).
+
+    Chance adds to a gap of d with standard error s what a normal distribution around d has of its absolute mean beyond
+    d; that is subtracted.
+
+    Args:
+        sums: Draws × bins: sums of outcome minus probability.
+        rows: The rows of each bin.
+        variances: The sum of p(1 - p) of each bin.
+    """
+    from scipy.special import ndtr
+
+    gaps, errors = np.abs(sums) / rows, np.sqrt(variances) / rows
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(errors > 0, gaps / errors, 0.0)
+    folded = errors * math.sqrt(2.0 / math.pi) * np.exp(-(ratio**2) / 2.0) + gaps * (1.0 - 2.0 * ndtr(-ratio))
+    folded = np.where(errors > 0, folded, gaps)
+    return np.asarray(np.maximum(0.0, np.sum((2.0 * gaps - folded) * rows, axis=1) / rows.sum()))
 
 
 _FORMULAS: dict[Problem, dict[str, Callable[[Array, Array], float]]] = {

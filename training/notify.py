@@ -11,7 +11,7 @@ _LONGEST = 100
 
 
 def tell_people(job: Job, subject: str, text: str) -> None:
-    """Publish a message to the use case's topic, and print it.
+    """Publish a message to the use case's topic, and print it; a topic that cannot be reached ends nothing.
 
     Args:
         job: The job that has something to tell.
@@ -19,5 +19,13 @@ def tell_people(job: Job, subject: str, text: str) -> None:
         text: The message, with all that its reader needs.
     """
     print_progress(f"{subject}: {text}")
-    if topic := job.environment.get(JobVariable.TOPIC):
+    topic = job.environment.get(JobVariable.TOPIC)
+    if not topic:
+        return
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
         job.make_client("sns").publish(TopicArn=topic, Subject=subject[:_LONGEST], Message=text)
+    except (BotoCoreError, ClientError) as error:
+        # What the job has made is worth more than the message, which is in the log.
+        print_progress(f"warning: nobody was told, because {topic} could not be reached: {error}")

@@ -36,7 +36,7 @@ class Ratio:
     days: int
 
     @property
-    def is_known(self) -> bool:
+    def can_be_judged(self) -> bool:
         """False if the rows are of too few days to tell how well the ratio is known."""
         return self.days >= FEWEST_DAYS and math.isfinite(self.value)
 
@@ -62,7 +62,13 @@ def compute_ratio(upper: Array, lower: Array, days: Array) -> Ratio:
 
 
 def compute_losses(problem: Problem, y: Array, p: Array) -> Array:
-    """Return the loss of each row: the squared error of a probability, the absolute error of a number."""
+    """Return the loss of each row: the squared error of a probability, the absolute error of a number.
+
+    Args:
+        problem: The problem type.
+        y: The outcomes of n rows.
+        p: The n predictions.
+    """
     return np.asarray((p - y) ** 2 if problem is Problem.BINARY else np.abs(p - y))
 
 
@@ -73,13 +79,13 @@ class Registered:
     Attributes:
         reference: The constant that needs no model: the base rate or the median of the fitted rows.
         relative_loss: The loss relative to that of the reference.
-        bias: The mean of outcome minus prediction, relative to the mean loss.
+        lean: The mean of outcome minus prediction, relative to the mean loss.
         spread: By how much the outcomes of days differ from the probabilities; None where it cannot be told.
     """
 
     reference: float
     relative_loss: Ratio
-    bias: Ratio
+    lean: Ratio
     spread: Spread | None
 
     def dump(self) -> dict[str, Any]:
@@ -88,14 +94,18 @@ class Registered:
 
     @classmethod
     def load(cls, document: Mapping[str, Any] | None) -> Registered | None:
-        """Return it from JSON data; None for the models of earlier versions, which have none."""
+        """Return it from JSON data; None for the models of earlier versions, which have none.
+
+        Args:
+            document: What :meth:`dump` returned, or None.
+        """
         if document is None:
             return None
         spread = document["spread"]
         return cls(
             document["reference"],
             Ratio(**document["relative_loss"]),
-            Ratio(**document["bias"]),
+            Ratio(**document["lean"]),
             None if spread is None else Spread(**spread),
         )
 

@@ -2,7 +2,7 @@
 
 Without drift the population stability index of a window of n rows against a baseline of m rows is distributed like
 (1/n + 1/m) · χ² with one degree of freedom fewer than bins (Yurdakul & Naranjo 2020). Rows of one day resemble each
-other, which makes it larger: how much larger its mean is, the inflation, is measured on windows of the training period,
+other, which makes it larger: how much larger its mean is, the excess, is measured on windows of the training period,
 and counts as a χ² of one degree of freedom. All tests of a window share its rate of false alarms. A threshold is never
 below the declared effect size: with many rows everything is significant.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.documents import Shift
+from millrace.monitor_report import Shift
 from training.columns import Array, is_missing
 from training.drift import compute_shares
 
@@ -26,14 +26,14 @@ WARNING_EFFECT = 0.1
 SHARE_EFFECT, SHARE_WARNING_EFFECT = 0.05, 0.02
 #: Bins with a lower expected count are merged: the index is not distributed like χ² with fewer.
 _FEWEST_EXPECTED = 5.0
-#: With fewer windows in the training period, the inflation is unknown and counts as none.
+#: With fewer windows in the training period, the excess is unknown and counts as none.
 FEWEST_WINDOWS = 3
 #: Rows that a bin has at least on average, so that an empty one does not make the index infinite.
 _SMOOTHING = 0.5
 
-VALUES, MISSING, NEW = "values", "missing", "new"
+VALUES, RARE, MISSING, NEW = "values", "rare", "missing", "new"
 #: What is tested about a column.
-KINDS = (VALUES, MISSING, NEW)
+KINDS = (VALUES, RARE, MISSING, NEW)
 
 
 def measure_shifts(then: Mapping[str, Any], values: Array, *, tests: int, effect: float) -> list[Shift]:
@@ -53,6 +53,7 @@ def measure_shifts(then: Mapping[str, Any], values: Array, *, tests: int, effect
     shares = np.array(compute_shares(then, values))
     found = [
         _test_values(then, shares * len(values), tests, effect),
+        _test_rare(then, shares * len(values), tests),
         _test_missing(then, shares[-1] * len(values), len(values), tests, effect),
         _test_new(then, values, tests),
     ]
@@ -62,7 +63,20 @@ def measure_shifts(then: Mapping[str, Any], values: Array, *, tests: int, effect
 def _test_values(then: Mapping[str, Any], counts: Array, tests: int, effect: float) -> Shift | None:
     expected = np.array(then["shares"][:-1]) * then["rows"]
     index = compare_counts(then["kind"] == "number", expected, counts[:-1])
-    return None if index is None else _judge_index(VALUES, index, then.get("inflation", 1.0), tests, effect)
+    return None if index is None else _judge_index(VALUES, index, _find_excess(then, "inflation", index), tests, effect)
+
+
+def _test_rare(then: Mapping[str, Any], counts: Array, tests: int) -> Shift | None:
+    """Test the share of values that training had seen too seldom for the index, where they are merged with others."""
+    expected = np.array(then["shares"][:-1]) * then["rows"]
+    trained, served = expected.sum(), counts[:-1].sum()
+    if min(trained, served) < 2 * _FEWEST_EXPECTED:
+        return None
+    rare = expected * min(trained, served) / trained < _FEWEST_EXPECTED
+    if not rare.any() or rare.all():
+        return None
+    seen, found = float(expected[rare].sum()), float(counts[:-1][rare].sum())
+    return _judge_share(RARE, found / served, round(served), round(seen), round(trained), tests)
 
 
 def _test_missing(then: Mapping[str, Any], count: float, rows: int, tests: int, effect: float) -> Shift | None:
@@ -70,7 +84,7 @@ def _test_missing(then: Mapping[str, Any], count: float, rows: int, tests: int, 
     expected = np.array([before, then["rows"] - before])
     index = compare_counts(True, expected, np.array([count, rows - count]))
     if index is not None:
-        return _judge_index(MISSING, index, then.get("missing_inflation", 1.0), tests, effect)
+        return _judge_index(MISSING, index, _find_excess(then, "missing_inflation", index), tests, effect)
     # So rare that a share is tested instead: of missing values, or of present ones where nearly all were missing.
     rare = min(before, then["rows"] - before)
     now = count if before <= then["rows"] - before else rows - count
@@ -149,13 +163,24 @@ def _merge_bins(ordered: bool, expected: Array) -> Array:
     return group
 
 
-def _judge_index(kind: str, index: Index, inflation: float, tests: int, effect: float) -> Shift:
+def _find_excess(then: Mapping[str, Any], name: str, index: Index) -> float:
+    """Return the excess of a baseline; that of the previous version is a multiple of what independent rows would do."""
+    if (excess := then.get(_EXCESS[name])) is not None:
+        return float(excess)
+    return float((then.get(name, 1.0) - 1.0) * index.scale * (index.bins - 1))
+
+
+#: The fields of a baseline with the excess, by what the previous version called its inflation.
+_EXCESS = {"inflation": "excess", "missing_inflation": "missing_excess"}
+
+
+def _judge_index(kind: str, index: Index, excess: float, tests: int, effect: float) -> Shift:
     from scipy.special import chdtri
 
-    # Days move a column as a whole, along one degree of freedom, not along each: that has the longer tail.
-    freedom, extra = index.bins - 1, (inflation - 1) * (index.bins - 1)
+    # Days move a column as a whole, along one degree of freedom, not along each: that has the longer tail. By how much
+    # does not depend on how many rows there are.
     noise = [
-        index.scale * float(chdtri(freedom, rate / tests) + extra * chdtri(1, rate / tests))
+        index.scale * float(chdtri(index.bins - 1, rate / tests)) + excess * float(chdtri(1, rate / tests))
         for rate in (FALSE_WARNINGS, FALSE_ALARMS)
     ]
     return Shift(
@@ -194,7 +219,7 @@ def _bound_share(rate: float, rows: int, seen: int, of: int) -> float:
     return low / rows
 
 
-def measure_inflation(bins: Mapping[str, Any], values: Array, times: Array, window: np.timedelta64) -> dict[str, Any]:
+def measure_excess(bins: Mapping[str, Any], values: Array, times: Array, window: np.timedelta64) -> dict[str, Any]:
     """Return by how much windows of the training period differ more than independent rows would.
 
     Args:
@@ -204,7 +229,8 @@ def measure_inflation(bins: Mapping[str, Any], values: Array, times: Array, wind
         window: The length of the monitor's window; whole days are compared.
 
     Returns:
-        `windows`, and `inflation` and `missing_inflation`, which are 1 where there are too few windows.
+        `windows`, and `excess` and `missing_excess`: by how much the index of such a window is larger on average than
+        that of independent rows; 0 where there are too few windows.
     """
     days = (times - np.datetime64(0, "us")).astype("timedelta64[us]") // np.timedelta64(1, "D")
     length = max(int(window / np.timedelta64(1, "D")), 1)
@@ -212,7 +238,7 @@ def measure_inflation(bins: Mapping[str, Any], values: Array, times: Array, wind
     # The oldest window may be incomplete.
     complete = int((days.max() - days.min() + 1) // length)
     counts = np.array([_count(bins, values[place == each]) for each in range(complete)])
-    found: dict[str, Any] = {"windows": complete, "inflation": 1.0, "missing_inflation": 1.0}
+    found: dict[str, Any] = {"windows": complete, "excess": 0.0, "missing_excess": 0.0}
     if complete < FEWEST_WINDOWS:
         return found
     whole = _count(bins, values)
@@ -221,8 +247,8 @@ def measure_inflation(bins: Mapping[str, Any], values: Array, times: Array, wind
     total = np.array([whole[-1], whole[:-1].sum()])
     return {
         **found,
-        "inflation": _average_inflation(bins["kind"] == "number", whole[:-1], present),
-        "missing_inflation": _average_inflation(True, total, both),
+        "excess": _average_excess(bins["kind"] == "number", whole[:-1], present),
+        "missing_excess": _average_excess(True, total, both),
     }
 
 
@@ -230,11 +256,10 @@ def _count(bins: Mapping[str, Any], values: Array) -> Array:
     return np.array(compute_shares(bins, values)) * len(values)
 
 
-def _average_inflation(ordered: bool, whole: Array, windows: Array) -> float:
-    """Return the mean index of windows, each against the rows that are not in it, over its mean without day effects."""
+def _average_excess(ordered: bool, whole: Array, windows: Array) -> float:
+    """Return the mean index of windows, each against the other rows, beyond its mean without differences of days."""
     indexes = [compare_counts(ordered, whole - each, each) for each in windows]
     known = [index for index in indexes if index is not None]
     if len(known) < FEWEST_WINDOWS:
-        return 1.0
-    expected = sum(index.scale * (index.bins - 1) for index in known)
-    return max(1.0, sum(index.value for index in known) / expected)
+        return 0.0
+    return max(0.0, float(np.mean([index.value - index.scale * (index.bins - 1) for index in known])))

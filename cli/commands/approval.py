@@ -17,6 +17,7 @@ from cli.console.output import format_time, json_option, print_table, say, write
 from cli.deployment import expected_changes, rollout
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
+from millrace.documents import Verdict
 from queries.packages import APPROVED, PENDING, REJECTED
 
 
@@ -152,11 +153,20 @@ def _require_newer(target: Target, package: Package) -> None:
 
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
-    """Raise when a package fails a gate or was rejected and no reason is given: the next person will ask for it."""
+    """Raise when no reason is given for a package that fails a gate, is undecided or was rejected."""
     if package.approval == REJECTED and not reason:
         raise CliError(
             f"version {package.version}",
             f"is {REJECTED}: {package.description}",
+            fix=(
+                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
+                f"{package.version} --reason …"
+            ),
+        )
+    if package.metadata.get("verdict") == Verdict.UNDECIDED and not reason:
+        raise CliError(
+            f"version {package.version}",
+            f"cannot be told from the champion yet: {package.description}",
             fix=(
                 f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
                 f"{package.version} --reason …"

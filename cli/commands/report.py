@@ -278,7 +278,7 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
         quality.append((gate.metric, Markup(svg)))
     days = [str(run["as_of"] or "?")[:10] for run in drift]
     worst = _columns(drift)[:_LINES]
-    alarm = {"ece alarm": monitoring.calibration_alarm} if target.use_case.problem is Problem.BINARY else {}
+    alarm = {"ece alarm": monitoring.calibration_bound} if target.use_case.problem is Problem.BINARY else {}
     measured = {name: [run["quality"].get(name) for run in drift] for name in ("ece", "brier", "mae")}
     drawn = {
         "drift": plots.plot_lines(

@@ -109,8 +109,11 @@ def _state(resource: Resource) -> str:
         return f"{inputs.get('scheduleExpression', '')}, {str(inputs.get('state', 'ENABLED')).lower()}"
     if resource.type == RULE:
         pattern = parse_document(inputs.get("eventPattern"))
-        names = ((pattern or {}).get("detail") or {}).get("alarmName") if isinstance(pattern, dict) else None
-        return f"on {', '.join(map(str, names))}" if names else str(inputs.get("scheduleExpression", ""))
+        if not isinstance(pattern, dict):
+            return str(inputs.get("scheduleExpression", ""))
+        detail = pattern.get("detail") or {}
+        names = detail.get("alarmName") or [*pattern.get("detail-type", ()), *detail.get("stack", ())]
+        return f"on {', '.join(map(str, names))}"
     return ""
 
 

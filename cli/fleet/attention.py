@@ -9,7 +9,7 @@ from cli.fleet.document import ActionItem, StackDocument
 from cli.fleet.findings import Code, Finding, make_finding
 from cli.fleet.served import PUT_BACK
 from cli.stack.deployable import render_environment_option
-from millrace.documents import SkipCode
+from millrace.documents import Verdict
 from millrace.names import ERRORS, LATENCY, UNDELIVERED
 from millrace.watching import MonitorAlarm
 from queries.pipelines import FAILED, RUNNING
@@ -144,7 +144,10 @@ def _make_approved_item(document: Document, serves: int | None, approved: int) -
 
 
 def _list_alarm_items(document: Document) -> Iterator[_Item]:
-    waiting = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
+    # One that cannot be told from the champion yet waits for labels and not for a person.
+    undecided = {each["version"] for each in document["pending"] if each["verdict"] == Verdict.UNDECIDED}
+    pending = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
+    waiting = [version for version in pending if version not in undecided]
     firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
     order = (ERRORS, LATENCY, UNDELIVERED, *_SIGNALS, *_OF_DATA, *_OF_MODELS)
     for kind in (kind for kind in order if kind in firing):
@@ -175,7 +178,7 @@ def _list_model_items(document: Document) -> Iterator[_Item]:
         if is_too_old(document, version):
             found = make_finding(Code.APPROVAL_OUTDATED, version=version, approved=approved)
             yield found, build_command(document, "reject", version)
-        else:
+        elif package["verdict"] != Verdict.UNDECIDED:
             yield make_finding(Code.APPROVAL_WAITS, version=version), build_command(document, "approve", version)
     # If the endpoint serves without a package, a warning reports that, with its own command.
     is_odd = document["endpoint"]["config"] is not None and document["endpoint"]["package"] is None
@@ -204,8 +207,11 @@ def _list_run_items(document: Document) -> Iterator[_Item]:
             reason = shorten(run["reason"]) or "without a reason"
             found = make_finding(Code.RUN_FAILED, pipeline=kind, reason=reason)
             yield found, build_logs_command(document, f"{document['stack']}-{kind}/")
-        elif run and run["skipped"] in (SkipCode.REVIEW, SkipCode.ASKED):
-            yield make_finding(Code.RETRAINING_ASKED, reason=run["reason"]), build_command(document, "retrain")
+        elif run and run["asked"]:
+            yield (
+                make_finding(Code.RETRAINING_ASKED, asked=run["asked"], reason=run["reason"]),
+                build_command(document, "retrain"),
+            )
 
 
 def _is_training(document: Document) -> bool:

@@ -91,16 +91,20 @@ class RolloutPart(TypedDict):
 
 
 class PendingPackage(TypedDict):
-    """A version that waits for approval; ``gates`` is set only in a :class:`DeepDocument`."""
+    """A pending version; ``verdict`` compares it with the champion, ``gates`` is set in a :class:`DeepDocument`."""
 
     version: int
     created: datetime
     description: str
+    verdict: str
     gates: NotRequired[list[GateResult]]
 
 
 class RunPart(TypedDict):
-    """An execution of a pipeline; ``step`` is the one that failed, ``skipped`` the code of why it trained nothing."""
+    """An execution of a pipeline; ``step`` is the one that failed, ``skipped`` the code of why it trained nothing.
+
+    ``asked`` is the time of the data on which a person was asked whether to train, without an answer since.
+    """
 
     execution: str
     status: str
@@ -108,6 +112,7 @@ class RunPart(TypedDict):
     step: str | None
     skipped: str | None
     reason: str
+    asked: str
 
 
 class NextRun(TypedDict):

@@ -151,7 +151,7 @@ _SENTENCES = {
     Code.ALARM_APPROVAL_WAITS: "alarm {alarm}: {meaning}; version {version} waits for approval",
     Code.RUN_FAILED: "the last run of {pipeline} failed",
     Code.PAUSED: "paused since {since}",
-    Code.RETRAINING_ASKED: "retraining asks for a decision: {reason}",
+    Code.RETRAINING_ASKED: "retraining asks for a decision, on data as of {asked}; its newest start: {reason}",
     Code.RULE_DISABLED: (
         "rule {rule} is disabled, though nothing is paused: it starts no training; " + _NEXT + " enables it"
     ),

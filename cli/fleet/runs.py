@@ -13,7 +13,8 @@ from cli.fleet.account_lists import Listed
 from cli.fleet.accounts import Account, try_query
 from cli.fleet.document import NextRun, RunPart, name_runs
 from cli.stack.target import Target
-from millrace.documents import Start
+from millrace.documents import SkipCode, Start
+from millrace.errors import DataError
 from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import TRAINING, Names
 from queries.documents import find_document
@@ -42,6 +43,7 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
         "step": None,
         "skipped": None,
         "reason": summary.get("PipelineExecutionFailureReason", ""),
+        "asked": "",
     }
     if document["status"] == FAILED:
         # The execution reports only that a step failed; the reason is in the step.
@@ -52,11 +54,12 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
     if document["status"] == SUCCEEDED and kind == TRAINING:
         try:
             start = find_document(target.client("s3"), names.start_uri(document["execution"]), Start)
-        except ClientError as error:
+        except (ClientError, DataError) as error:
             document["reason"] = f"whether it trained is unknown: {error}"
             return document
         if start and start.code:
             document["skipped"], document["reason"] = start.code, start.reason
+            document["asked"] = start.as_of if start.code is SkipCode.REVIEW else start.asked
     return document
 
 

@@ -70,8 +70,9 @@ def describe_served(
                 "version": each["ModelPackageVersion"],
                 "created": each["CreationTime"],
                 "description": each.get("ModelPackageDescription", ""),
+                "verdict": _find_verdict(target, each["ModelPackageArn"], unknown) if place < _DESCRIBED else "",
             }
-            for each in waiting
+            for place, each in enumerate(waiting)
         ]
     approved = newest["ModelPackageVersion"] if newest else None
     known = _Known(_NOT_ASKED if "registry" in unknown else approved, is_lost, "model" in unknown)
@@ -88,6 +89,12 @@ def describe_served(
         "pending": pending,
     }
     return part, warnings
+
+
+def _find_verdict(target: Target, arn: str, unknown: dict[str, str]) -> str:
+    """Return how a pending package compared with the champion; empty where it is not known."""
+    package = try_query(lambda: model_packages.find_package(target, arn), unknown, "registry")
+    return package.metadata.get("verdict", "") if package else ""
 
 
 def _find_decisive_packages(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -271,6 +278,10 @@ def parse_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+#: The newest pending packages whose comparison with the champion is queried.
+_DESCRIBED = 8
 
 
 @dataclass(frozen=True)

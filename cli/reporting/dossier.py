@@ -19,9 +19,10 @@ from cli.fleet import accounts, depth
 from cli.fleet.document import ReportDocument, StackDocument, VersionQuality
 from cli.fleet.runs import list_runs
 from cli.stack.target import Target
-from millrace.documents import Evaluation, MonitorReport
+from millrace.documents import Evaluation
 from millrace.errors import DataError
 from millrace.inventory import ALARM_KINDS
+from millrace.monitor_report import MonitorReport
 from millrace.names import MONITOR, MONITOR_REPORTS, TRAINING
 from queries.client import is_not_found
 from queries.documents import find_document

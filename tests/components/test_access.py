@@ -108,6 +108,7 @@ def test_the_rules_and_schedules_of_the_stack_may_assume_the_trigger_role() -> N
 WIDE = {
     "ecr:GetAuthorizationToken": None,
     "cloudwatch:PutMetricData": {"StringLike": {"cloudwatch:namespace": ["Millrace/x", "/aws/sagemaker/*"]}},
+    "cloudwatch:GetMetricStatistics": None,
 }
 
 

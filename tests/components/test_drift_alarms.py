@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,13 @@ from components.drift_alarms import DriftAlarms, DriftAlarmsArgs
 from components.schedule import ScheduleArgs
 from components.steps import Definition, Step
 from components.training_pipeline import TrainingPipelineArgs
-from millrace.documents import MonitorReport
+from millrace import Monitoring, Retraining
+from millrace.metrics import Problem
+from millrace.monitor_report import MonitorReport
+from millrace.watching import METRICS, MonitorAlarm, list_metrics
+from stacks.flights import USE_CASE
 from tests.components import mocked
-from tests.components.flights_stack import flights
+from tests.components.flights_stack import environment, flights, package, register_stack
 from training.monitoring.monitor import make_data_points
 
 
@@ -30,8 +35,9 @@ def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAl
         "endpoint_name": "x",
         "variant_name": "main",
         "region": "eu-west-1",
-        "drift_alarm": "x-drift",
-        "heartbeat_alarm": "x-heartbeat",
+        "metrics": list_metrics(Problem.BINARY, has_tables=True),
+        "alarms": {f"x-{metric.alarm}": metric for metric in METRICS if metric.alarm in ("drift", "skew", "heartbeat")},
+        "pages": {"x-silence": (["x-heartbeat"], None), "x-data": (["x-skew", "x-drift"], "x-silence")},
         "alarm_actions": ["arn:topic"],
         **changes,
     }
@@ -45,36 +51,34 @@ def alarms(**changes: Any) -> dict[str, mocked.Registered]:
 
 
 def test_children_and_outputs() -> None:
-    found = alarms(calibration_alarm="x-calibration", ece_threshold=0.04)
+    found = alarms()
     parent = "DriftAlarms:d"
     assert mocked.tree(found) == {
         ("d", "DriftAlarms", None),
         ("d-pipeline", "Pipeline", parent),
         ("d-schedule", "Schedule", parent),
         ("d-drift", "MetricAlarm", parent),
-        ("d-calibration", "MetricAlarm", parent),
+        ("d-skew", "MetricAlarm", parent),
         ("d-heartbeat", "MetricAlarm", parent),
+        ("d-page-silence", "CompositeAlarm", parent),
+        ("d-page-data", "CompositeAlarm", parent),
         ("d-dashboard", "Dashboard", parent),
     }
     assert found[parent].outputs == {
         "pipelineArn": "arn:of:Pipeline:d-pipeline",
         "alarmArns": {
             "x-drift": "arn:of:MetricAlarm:d-drift",
-            "x-calibration": "arn:of:MetricAlarm:d-calibration",
+            "x-skew": "arn:of:MetricAlarm:d-skew",
             "x-heartbeat": "arn:of:MetricAlarm:d-heartbeat",
         },
     }
     assert found["d-schedule"].inputs["target"]["arn"] == "arn:of:Pipeline:d-pipeline"
 
 
-def test_without_a_threshold_no_calibration_alarm_is_made() -> None:
-    assert "d-calibration" not in alarms()
-
-
-def test_the_drift_alarm() -> None:
+def test_an_alarm_fires_above_the_unit_of_its_threshold() -> None:
     assert alarms()["d-drift"].inputs == {
         "name": "x-drift",
-        "alarmDescription": "drift of x is above 1.",
+        "alarmDescription": "x: a feature has moved further than chance explains, beyond its threshold.",
         "namespace": "Millrace/x",
         "metricName": "drift",
         "dimensions": {"Endpoint": "x"},
@@ -84,20 +88,13 @@ def test_the_drift_alarm() -> None:
         "threshold": 1.0,
         "comparisonOperator": "GreaterThanThreshold",
         "treatMissingData": "notBreaching",
-        "alarmActions": ["arn:topic"],
     }
-
-
-def test_the_calibration_alarm() -> None:
-    inputs = alarms(calibration_alarm="x-calibration", ece_threshold=0.04)["d-calibration"].inputs
-    assert (inputs["name"], inputs["metricName"], inputs["threshold"]) == ("x-calibration", "ece", 0.04)
-    assert inputs["treatMissingData"] == "notBreaching"
 
 
 def test_a_missing_heartbeat_raises_the_alarm() -> None:
     assert alarms()["d-heartbeat"].inputs == {
         "name": "x-heartbeat",
-        "alarmDescription": "The monitor of x has not run for two of its intervals.",
+        "alarmDescription": "x: the monitor has not run, for two runs of the monitor.",
         "namespace": "Millrace/x",
         "metricName": "heartbeat",
         "dimensions": {"Endpoint": "x"},
@@ -107,8 +104,39 @@ def test_a_missing_heartbeat_raises_the_alarm() -> None:
         "threshold": 1,
         "comparisonOperator": "LessThanThreshold",
         "treatMissingData": "breaching",
-        "alarmActions": ["arn:topic"],
     }
+
+
+def test_only_pages_notify_and_one_cause_keeps_another_silent() -> None:
+    found = alarms()
+    assert not any("alarmActions" in each.inputs for each in mocked.find_by_kind(found, "MetricAlarm"))
+    pages = {each.inputs["alarmName"]: each.inputs for each in mocked.find_by_kind(found, "CompositeAlarm")}
+    assert {name: inputs["alarmRule"] for name, inputs in pages.items()} == {
+        "x-silence": 'ALARM("x-heartbeat")',
+        "x-data": '(ALARM("x-skew") OR ALARM("x-drift")) AND NOT (ALARM("x-heartbeat"))',
+    }
+    assert [inputs["alarmActions"] for inputs in pages.values()] == [["arn:topic"]] * 2
+
+
+def test_every_alarm_of_a_stack_is_of_one_page() -> None:
+    found = flights("dev")
+    kinds = {each.inputs["name"] for each in mocked.find_by_kind(found, "MetricAlarm")
+             if each.inputs["namespace"] == "Millrace/flights-dev"}  # fmt: skip
+    rules = [each.inputs["alarmRule"].split(" AND NOT ")[0] for each in mocked.find_by_kind(found, "CompositeAlarm")]
+    named = [name for rule in rules for name in re.findall(r'ALARM\("(.+?)"\)', rule)]
+    assert sorted(named) == sorted(kinds)
+    assert len(kinds) == 13
+
+
+def test_an_alarm_that_is_off_is_neither_made_nor_of_a_page() -> None:
+    off = Monitoring(off=["volume", "quality", "calibration", "score-drift"])
+    case = USE_CASE.model_copy(update={"monitoring": off, "retraining": Retraining()})
+    found = register_stack(case, environment("dev"), package("dev"))
+    names = {each.inputs["name"] for each in mocked.find_by_kind(found, "MetricAlarm")}
+    assert names.isdisjoint({f"flights-dev-{kind}" for kind in ("volume", "quality", "calibration", "score-drift")})
+    assert {each.inputs["alarmName"] for each in mocked.find_by_kind(found, "CompositeAlarm")} == {
+        "flights-dev-silence", "flights-dev-data",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -131,23 +159,24 @@ def test_an_interval_that_no_alarm_can_cover_is_refused() -> None:
         alarms_args(every=timedelta(days=3))
 
 
-#: The published parts of a report, as the monitor writes it.
+#: A report in which everything was judged.
 REPORT = {
     "as_of": "2024-04-15T00:00:00Z",
     "since": "2024-04-01T00:00:00Z",
     "rows": 900,
-    "drift": 0.4,
     "label_coverage": 0.9,
-    "skew": {"share": 0.0, "rows": 0, "compared": 900},
-    "quality": {"brier": 0.1, "ece": 0.02, "mae": 1.0},
-    "features": {"distance": {"drift": 0.4, "missing": 0.0}, "score": {"drift": 0.0, "missing": 0.0}},
+    "measured": True,
+    "quality": {"brier": 0.1, "ece": 0.02},
+    "checks": [
+        {"alarm": alarm.value, "value": 0.1, "threshold": 0.2, "ratio": 0.5, "text": ""} for alarm in MonitorAlarm
+    ],
 }
 
 
 def _list_published_metrics(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     return {
         (point["MetricName"], tuple((each["Name"], each["Value"]) for each in point["Dimensions"]))
-        for point in make_data_points(endpoint, MonitorReport.model_validate(REPORT))
+        for point in make_data_points(USE_CASE, endpoint, MonitorReport.model_validate(REPORT))
     }
 
 
@@ -160,11 +189,11 @@ def test_alarms_and_dashboard_use_metrics_that_the_monitor_publishes(name: str) 
         if alarm.inputs["namespace"] == namespace:
             assert (alarm.inputs["metricName"], tuple(alarm.inputs["dimensions"].items())) in published, alarm.key
             asked += 1
-    assert asked == 3
+    assert asked == 13
     dashboard = mocked.document(found, f"flights-{name}-monitor-dashboard", "dashboardBody")
     plotted = [metric for widget in dashboard["widgets"] for metric in widget["properties"]["metrics"]]
     own = [metric for metric in plotted if metric[0] == namespace]
-    assert len(own) == 7
+    assert len(own) == 15
     for _, metric, *dimensions in own:
         assert (metric, tuple(zip(dimensions[::2], dimensions[1::2], strict=True))) in published
     served = [metric for metric in plotted if metric[0] == "AWS/SageMaker"]
@@ -188,12 +217,5 @@ def test_jobs_may_publish_in_the_namespace_of_the_alarms() -> None:
 def test_the_dashboard_widgets_have_distinct_positions() -> None:
     body = json.loads(alarms()["d-dashboard"].inputs["dashboardBody"])
     places = {(each["x"], each["y"]) for each in body["widgets"]}
-    assert len(places) == len(body["widgets"]) == 7
+    assert len(places) == len(body["widgets"]) == 9
     assert {each["properties"]["region"] for each in body["widgets"]} == {"eu-west-1"}
-
-
-def test_the_thresholds_come_from_the_declaration() -> None:
-    found = flights("dev")
-    # The monitor publishes drift in units of its thresholds, of which psi_alarm is a part.
-    assert found["flights-dev-monitor-drift"].inputs["threshold"] == 1.0
-    assert found["flights-dev-monitor-calibration"].inputs["threshold"] == 0.04

@@ -13,6 +13,7 @@ import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import Names
+from millrace.watching import MonitorAlarm
 from tests.components import mocked
 from tests.components.flights_stack import BUNDLE, BUNDLE_FILE, environment, flights, package, register_stack
 
@@ -63,9 +64,8 @@ COMPONENTS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "-monitor-pipeline": "Pipeline",
             "-monitor-schedule": "Schedule",
-            "-monitor-drift": "MetricAlarm",
-            "-monitor-calibration": "MetricAlarm",
-            "-monitor-heartbeat": "MetricAlarm",
+            **{f"-monitor-{alarm}": "MetricAlarm" for alarm in MonitorAlarm},
+            **{f"-monitor-page-{page}": "CompositeAlarm" for page in ("silence", "data", "model")},
             "-monitor-dashboard": "Dashboard",
         },
     ),
@@ -144,6 +144,8 @@ def test_before_the_first_approval_the_outputs_give_the_next_step() -> None:
     stack, outputs = _make_stack("local", None)
     assert stack.endpoint_status == "pending its first approved model"
     assert stack.next_step == "millrace retrain flights, millrace approve flights, millrace deploy flights"
+    alarms = outputs.pop("alarms")
+    assert sorted(alarms) == sorted(f"flights-local-{kind}" for kind in (*MonitorAlarm, "undelivered"))
     assert outputs == {
         "endpointName": "flights-local",
         "endpointStatus": "pending its first approved model",
@@ -153,7 +155,6 @@ def test_before_the_first_approval_the_outputs_give_the_next_step() -> None:
         "monitorPipeline": "flights-local-monitor",
         "featuresPipeline": "flights-local-features",
         "modelPackageGroup": "flights-local",
-        "alarms": [f"flights-local-{kind}" for kind in ("drift", "calibration", "heartbeat", "undelivered")],
     }
 
 
@@ -292,9 +293,14 @@ def test_every_alarm_notifies_the_topic_and_has_a_computed_name() -> None:
     found = flights("dev")
     names = Names("flights", "dev", mocked.ACCOUNT, "eu-west-1")
     alarms = mocked.find_by_kind(found, "MetricAlarm")
-    assert {each.inputs["alarmActions"][0] for each in alarms} == {"arn:of:Topic:flights-dev-notifications-topic"}
-    kinds = ("drift", "calibration", "heartbeat", "undelivered", "errors", "latency")
-    assert {each.inputs["name"] for each in alarms} == {names.alarm(kind) for kind in kinds}
+    own = ("undelivered", "errors", "latency")
+    assert {each.inputs["name"] for each in alarms} == {names.alarm(kind) for kind in (*MonitorAlarm, *own)}
+    # The monitor's alarms notify by their pages.
+    notifying = {each.inputs["name"] for each in alarms if "alarmActions" in each.inputs}
+    assert notifying == {names.alarm(kind) for kind in own}
+    actions = [each.inputs["alarmActions"] for each in (*alarms, *mocked.find_by_kind(found, "CompositeAlarm"))
+               if "alarmActions" in each.inputs]  # fmt: skip
+    assert actions == [["arn:of:Topic:flights-dev-notifications-topic"]] * 6
 
 
 def test_each_address_is_subscribed() -> None:

@@ -15,6 +15,7 @@ from components.platform import Platform, PlatformArgs, make_shared_lake
 from millrace import Environment, MillraceError, UseCase
 from millrace.environment import Lake as Whose
 from millrace.names import Names
+from millrace.watching import MonitorAlarm
 from queries.keys import find_key
 from tests.components import flights_stack, mocked
 
@@ -46,16 +47,17 @@ def test_the_platform_makes_one_lake_and_one_dashboard() -> None:
 
 
 def test_the_dashboard_shows_alarms_and_metrics_of_every_use_case() -> None:
-    found = _make_platform(_make_use_case("a", calibration_alarm=0.05), _make_use_case("b"))
+    found = _make_platform(_make_use_case("a"), _make_use_case("b", off=("volume",)))
     dashboard = found["platform-dev-dashboard"].inputs
     assert dashboard["dashboardName"] == "platform-dev"
     widgets = json.loads(dashboard["dashboardBody"])["widgets"]
     alarms = [each["properties"]["alarms"] for each in widgets if each["type"] == "alarm"]
     place = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm"
-    everywhere = ("drift", "heartbeat", "undelivered", "errors", "latency")
+    # Without feature tables nothing can be old.
+    everywhere = {*MonitorAlarm, "undelivered", "errors", "latency"} - {"freshness", "volume"}
     assert len(alarms) == 1
     assert sorted(alarms[0]) == sorted(
-        [f"{place}:a-dev-calibration", *(f"{place}:{each}-dev-{kind}" for each in "ab" for kind in everywhere)]
+        [f"{place}:a-dev-volume", *(f"{place}:{each}-dev-{kind}" for each in "ab" for kind in everywhere)]
     )
     [drift] = [
         each["properties"] for each in widgets if each["properties"]["title"] == "Drift (above 1: more than chance)"
@@ -71,7 +73,7 @@ def test_the_dashboard_shows_alarms_and_metrics_of_every_use_case() -> None:
 def test_a_widget_has_no_more_alarms_than_cloudwatch_accepts() -> None:
     found = _make_platform(*(_make_use_case(f"case-{number}") for number in range(24)))
     widgets = json.loads(found["platform-dev-dashboard"].inputs["dashboardBody"])["widgets"]
-    assert [len(each["properties"]["alarms"]) for each in widgets if each["type"] == "alarm"] == [100, 20]
+    assert [len(each["properties"]["alarms"]) for each in widgets if each["type"] == "alarm"] == [100, 100, 100, 60]
 
 
 @pytest.fixture(scope="module")

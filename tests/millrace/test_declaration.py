@@ -49,6 +49,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         "publish_every": timedelta(hours=1),
         "expectations": (),
         "missing": {},
+        "labels_mature_after": None,
         "trusted": (),
         "near_perfect": "",
         "history": 365 * DAY,
@@ -64,7 +65,12 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
             "psi_alarm": 0.25,
             "informational": (),
             "calibration_alarm": None,
-            "min_labels": 500,
+            "quality_alarm": 0.1,
+            "skew_alarm": 0.01,
+            "labels_alarm": 0.8,
+            "volume_alarm": 2.0,
+            "refusals_alarm": 0.05,
+            "off": (),
         },
         "retraining": {
             "on": (),
@@ -319,9 +325,24 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         ["use case 'churn'", "monitoring.calibration_alarm", "needs probabilities", "only binary", "remove it"],
     ),
     (
-        "retraining on an alarm that is not set",
-        lambda: case(retraining=Retraining(on=("calibration",))),
-        ["use case 'churn'", "retraining.on", "'calibration'", "calibration_alarm is not set", "set it"],
+        "retraining on an alarm that it does not have",
+        lambda: case(problem="regression", retraining=Retraining(on=("calibration",))),
+        ["use case 'churn'", "retraining.on", "'calibration'", "does not have", "remove it"],
+    ),
+    (
+        "retraining on an alarm that is off",
+        lambda: case(monitoring=Monitoring(off=("drift",)), retraining=Retraining(on=("drift",))),
+        ["use case 'churn'", "retraining.on: 'drift'", "monitoring.off switches off", "remove one of them"],
+    ),
+    (
+        "an alarm that is off and that it does not have",
+        lambda: case(monitoring=Monitoring(off=("freshness",))),
+        ["use case 'churn'", "monitoring.off: 'freshness'", "does not have", "remove it"],
+    ),
+    (
+        "a key that answers have",
+        lambda: case(key="predictions"),
+        ["use case 'churn'", "key='predictions'", "requests or answers", "rename the column"],
     ),
     (
         "a name of Millrace's own",
@@ -336,7 +357,12 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "retraining on no alarm",
         lambda: Retraining(on=("errors",)),  # type: ignore[arg-type]
-        ["Retraining(", "on.0 = 'errors'", "'drift', 'calibration' or 'data'", "choose one of them"],
+        [
+            "Retraining(",
+            "on.0 = 'errors'",
+            "'drift', 'score-drift', 'skew', 'quality', 'calibration' or 'data'",
+            "choose one of them",
+        ],
     ),
     (
         "gap of rates in a regression",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from millrace.documents import Evaluation, MonitorReport
+from millrace.documents import Evaluation
 from millrace.errors import DataError
+from millrace.monitor_report import MonitorReport
 
 #: A document of the first version, which had no version number yet.
 FIRST: dict[str, Any] = {

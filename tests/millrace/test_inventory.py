@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,17 +18,22 @@ def declare(**changes: object) -> UseCase:
 
 
 @pytest.mark.parametrize(
-    ("calibration", "has_endpoint", "kinds"),
+    ("fields", "has_endpoint", "absent"),
     [
-        (0.1, True, {"drift", "calibration", "heartbeat", "errors", "latency", "undelivered"}),
-        (0.1, False, {"drift", "calibration", "heartbeat", "undelivered"}),
-        (None, True, {"drift", "heartbeat", "errors", "latency", "undelivered"}),
+        # Without feature tables nothing can be old.
+        ({}, True, {"freshness"}),
+        ({}, False, {"freshness", "errors", "latency"}),
+        ({"problem": "regression"}, True, {"freshness", "calibration"}),
+        ({"monitoring": Monitoring(off=("volume", "quality"))}, True, {"freshness", "volume", "quality"}),
     ],
 )
-def test_alarm_kinds(calibration: float | None, has_endpoint: bool, kinds: set[str]) -> None:
-    case = declare(monitoring=Monitoring(calibration_alarm=calibration))
-    found = inventory.list_alarm_kinds(case, has_endpoint=has_endpoint)
-    assert (set(found), len(found)) == (kinds, len(kinds))
+def test_alarm_kinds(fields: dict[str, Any], has_endpoint: bool, absent: set[str]) -> None:
+    found = inventory.list_alarm_kinds(declare(**fields), has_endpoint=has_endpoint)
+    every = {
+        "drift", "score-drift", "skew", "quality", "calibration", "labels", "volume", "refusals", "capture", "clock",
+        "freshness", "unmeasured", "heartbeat", "errors", "latency", "undelivered",
+    }  # fmt: skip
+    assert (set(found), len(found)) == (every - absent, len(every - absent))
 
 
 def test_pipelines_schedules_and_rules() -> None:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from local import client
-from millrace.documents import MonitorReport
 from millrace.errors import DataError
+from millrace.monitor_report import MonitorReport
 from queries.documents import find_document
 from tests.local.conftest import CloudDaemon, cloud_daemon
 

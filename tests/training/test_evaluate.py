@@ -24,7 +24,7 @@ from tests.local.hosted import IMAGE
 from tests.local.watched import make_topic
 from tests.training import synthetic
 from training import columns as c
-from training.data.dataset import HOLDOUT, Dataset
+from training.data.dataset import FIT, HOLDOUT, Dataset
 from training.modeling.evaluate import audit_slices, compare_with_champion, decide_approval
 from training.modeling.gates import find_failures
 from training.modeling.model import Model
@@ -231,7 +231,12 @@ def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_
     )
     statuses = {"better": APPROVED, "beaten": REJECTED, "undecided": PENDING}
     assert evaluation["approval"] == {"status": statuses[found["verdict"]], "description": found["text"]}
-    assert evaluation["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(held["y"], held["p"]), abs=1e-6)
+    # So few rows are judged with those before them, by the scores of a fit before both.
+    earlier = c.read(loop.challenger / "model/earlier.parquet")
+    assert earlier["placed_at"].max() < held["placed_at"].min()
+    y, p = (np.concatenate([earlier[name], held[name]]) for name in ("y", "p"))
+    assert evaluation["metrics"]["rows"] == len(y) == 333 + round(0.2 * c.count_rows(dataset.select_folds(FIT)))
+    assert evaluation["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(y, p), abs=1e-6)
     metadata = evaluation["metadata"]
     assert metadata["as_of"] == "2024-04-01T00:00:00Z"
     assert (metadata["champion"], metadata["verdict"], metadata["look"]) == (loop.arn, found["verdict"], "1")

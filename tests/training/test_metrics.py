@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from scipy import stats
 
 from millrace.metrics import METRICS, Problem
 from training.metrics import (
@@ -87,7 +88,10 @@ def test_log_loss_is_finite_for_certain_wrong_predictions() -> None:
 def test_calibration_error_matches_a_calculation_by_hand() -> None:
     # Two bins of two: predicted .15 against observed .5, predicted .85 against observed 1.
     y, p = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.9, 0.1, 0.8, 0.2])
-    assert ece(y, p, bins=2) == pytest.approx((0.35 + 0.15) / 2)
+    # Chance makes gaps, too: what the mean of a folded normal distribution around a gap has beyond it is subtracted.
+    errors = [np.sqrt(0.1 * 0.9 + 0.2 * 0.8) / 2, np.sqrt(0.9 * 0.1 + 0.8 * 0.2) / 2]
+    expected = [2 * gap - stats.foldnorm.mean(gap / s, scale=s) for gap, s in zip((0.35, 0.15), errors, strict=True)]
+    assert ece(y, p, bins=2) == pytest.approx(np.mean(expected))
     assert compute_calibration_bins(y, p, bins=2) == [
         {"rows": 2, "predicted": pytest.approx(0.15), "observed": 0.5},
         {"rows": 2, "predicted": pytest.approx(0.85), "observed": 1.0},
@@ -95,7 +99,22 @@ def test_calibration_error_matches_a_calculation_by_hand() -> None:
 
 
 def test_calibration_with_fewer_rows_than_bins() -> None:
-    assert ece(np.array([1.0, 0.0]), np.array([0.6, 0.3])) == pytest.approx((0.4 + 0.3) / 2)
+    # One row in a bin of certain predictions has no noise, and its gap counts in full.
+    assert ece(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1.0
+    assert ece(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0.0
+
+
+def test_the_calibration_error_of_a_perfect_model_is_mostly_chance() -> None:
+    rng = np.random.default_rng(5)
+    found, plain = [], []
+    for _ in range(30):
+        p = rng.beta(2, 5, 2000)
+        y = (rng.random(2000) < p).astype(float)
+        found.append(ece(y, p))
+        plain.append(np.mean([abs(y[part].mean() - p[part].mean()) for part in np.array_split(np.argsort(p), 10)]))
+    assert np.mean(found) < 0.65 * np.mean(plain)
+    # A shift of all probabilities stays, whatever chance does.
+    assert ece(y, np.clip(p - 0.1, 0, 1)) == pytest.approx(0.1, abs=0.015)
 
 
 def test_rates_match_the_confusion_matrix() -> None:

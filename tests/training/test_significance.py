@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmarks.drift import EFFECT, draw_window
 from benchmarks.simulated import Array
-from millrace.documents import Shift
+from millrace.monitor_report import Shift
 from training.drift import compute_baseline
 from training.significance import (
     FALSE_ALARMS,
@@ -20,7 +20,7 @@ from training.significance import (
     NEW,
     VALUES,
     compare_counts,
-    measure_inflation,
+    measure_excess,
     measure_shifts,
 )
 
@@ -46,19 +46,18 @@ def test_the_index_is_that_of_a_calculation_by_hand() -> None:
     assert found.ratio == pytest.approx(expected / found.threshold)
 
 
-@pytest.mark.parametrize(("rows", "tests", "inflation"), [
-    (200, 1, 1.0), (200, 76, 1.0), (20_000, 76, 1.0), (500, 10, 3.0),
+@pytest.mark.parametrize(("rows", "tests", "excess"), [
+    (200, 1, 0.0), (200, 76, 0.0), (20_000, 76, 0.0), (500, 10, 0.1),
 ])  # fmt: skip
-def test_a_threshold_is_what_chance_exceeds_or_the_effect_size(rows: int, tests: int, inflation: float) -> None:
+def test_a_threshold_is_what_chance_exceeds_or_the_effect_size(rows: int, tests: int, excess: float) -> None:
     values = np.random.default_rng(0).random(2000).astype(np.float32)
-    bins = compute_baseline({"x": values})["x"] | {"inflation": inflation}
+    bins = compute_baseline({"x": values})["x"] | {"excess": excess}
     found = measure_shifts(bins, np.resize(values, rows), tests=tests, effect=EFFECT)[0]
     scale = 1 / 2000 + 1 / rows
 
     def chance(rate: float) -> float:
-        # Ten bins; what days add is a chi-square of one degree of freedom with its share of the mean.
-        extra = (inflation - 1) * 9 * stats.chi2.isf(rate / tests, 1)
-        return float(scale * (stats.chi2.isf(rate / tests, 9) + extra))
+        # Ten bins; what days add is a chi-square of one degree of freedom, however many rows there are.
+        return float(scale * stats.chi2.isf(rate / tests, 9) + excess * stats.chi2.isf(rate / tests, 1))
 
     assert found.threshold == pytest.approx(max(0.25, chance(FALSE_ALARMS)))
     assert found.warning == pytest.approx(max(0.1, chance(FALSE_WARNINGS)))
@@ -134,7 +133,7 @@ def test_no_rows_and_a_baseline_without_rows_are_not_tested() -> None:
     assert measure_shifts({**bins, "rows": 0}, np.ones(50, np.float32), tests=1, effect=EFFECT) == []
 
 
-# -- inflation ---------------------------------------------------------------------------------------------------------
+# -- excess ------------------------------------------------------------------------------------------------------------
 
 
 def draw_days(rng: np.random.Generator, days: int, a_day: int, effect: float) -> tuple[Array, Array]:
@@ -146,32 +145,71 @@ def draw_days(rng: np.random.Generator, days: int, a_day: int, effect: float) ->
 
 def inflate(values: Array, times: Array, days: int) -> dict[str, Any]:
     bins = compute_baseline({"x": values})["x"]
-    return measure_inflation(bins, values, times, np.timedelta64(days, "D"))
+    return measure_excess(bins, values, times, np.timedelta64(days, "D"))
 
 
-def test_independent_rows_are_not_inflated_and_days_are() -> None:
+def test_independent_rows_have_no_excess_and_days_have() -> None:
     rng = np.random.default_rng(3)
     plain = inflate(*draw_days(rng, 280, 50, 0.0), days=28)
     assert plain["windows"] == 10
-    assert 1.0 <= plain["inflation"] < 1.4
+    # The index of 1,400 rows against 12,600 is (1/1400 + 1/12600) · 9 = .0071 on average.
+    assert 0.0 <= plain["excess"] < 0.4 * 0.0071
     different = inflate(*draw_days(rng, 280, 50, 0.5), days=28)
     # The mean of a window varies by 1 + 50 · .25 / 1.25 = 11 times as much, and most of what else is in a bin does not.
-    assert 1.5 < different["inflation"] < 11
+    assert 0.5 * 0.0071 < different["excess"] < 10 * 0.0071
 
 
-def test_missing_values_have_an_inflation_of_their_own() -> None:
+def test_missing_values_have_an_excess_of_their_own() -> None:
     rng = np.random.default_rng(4)
     values, times = draw_days(rng, 112, 50, 0.0)
     # The sensor is broken for whole days.
     broken = np.repeat(rng.random(112) < 0.2, 50)
     found = inflate(np.where(broken, np.nan, values).astype(np.float32), times, days=14)
-    assert found["missing_inflation"] > 5
-    assert found["inflation"] < 2
+    # Of independent rows the index is (1/700 + 1/4900) · 1 = .0016 on average.
+    assert found["missing_excess"] > 4 * 0.0016
+    assert found["excess"] < 9 * 0.0016
 
 
 def test_fewer_than_three_windows_tell_nothing() -> None:
     values, times = draw_days(np.random.default_rng(5), 80, 20, 0.5)
-    assert inflate(values, times, days=28) == {"windows": 2, "inflation": 1.0, "missing_inflation": 1.0}
+    assert inflate(values, times, days=28) == {"windows": 2, "excess": 0.0, "missing_excess": 0.0}
+
+
+@pytest.mark.parametrize("served", [50, 500])
+def test_the_excess_holds_for_more_rows_than_training_had(served: int) -> None:
+    """Days move a column by the same amount, however many of its rows are served."""
+    rng = np.random.default_rng(8)
+    alarms = 0
+    for _ in range(150):
+        effects = 0.7 * rng.standard_normal(61)
+        day = np.repeat(np.arange(60), 50)
+        values = (effects[day] + rng.standard_normal(3000)).astype(np.float32)
+        bins = compute_baseline({"x": values})["x"]
+        times = np.datetime64("2026-01-01", "us") + day * np.timedelta64(1, "D")
+        bins |= measure_excess(bins, values, times, np.timedelta64(1, "D"))
+        now = (effects[60] + rng.standard_normal(served)).astype(np.float32)
+        alarms += max(shift.ratio for shift in measure_shifts(bins, now, tests=1, effect=0.01)) > 1
+    # A day's effect is known from sixty days.
+    assert alarms <= stats.binom.ppf(0.99, 150, 3 * FALSE_ALARMS)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["A"] * 1980 + ["B"] * 20, ["A"] * 160 + ["B"] * 240),
+        (["A"] * 1980 + ["B"] * 20, ["B"] * 200),
+        ([0.0] * 3996 + [1.0] * 4, [0.0] * 500 + [1.0] * 500),
+        (["A"] * 1000 + ["B"] * 990 + ["C"] * 10, ["A"] * 200 + ["C"] * 200),
+    ],
+)
+def test_a_rare_value_that_becomes_common_is_drift(before: list[Any], after: list[Any]) -> None:
+    kind = object if isinstance(before[0], str) else np.float32
+    bins = compute_baseline({"x": np.array(before, dtype=kind)})["x"]
+    found = {each.kind: each for each in measure_shifts(bins, np.array(after, dtype=kind), tests=76, effect=EFFECT)}
+    assert found["rare"].ratio > 1
+    # Without a change it is not.
+    same = np.random.default_rng(9).choice(np.array(before, dtype=kind), 400)
+    assert max(each.ratio for each in measure_shifts(bins, same, tests=76, effect=EFFECT)) < 1
 
 
 # -- error rates -------------------------------------------------------------------------------------------------------
@@ -201,17 +239,17 @@ def test_a_shifted_column_among_twenty_five_is_found(shift: float, tier: str, sh
 
 
 def test_windows_of_a_period_whose_days_differ_hardly_ever_alarm() -> None:
-    """Without the inflation, a third of these windows would alarm at the same effect size."""
+    """Without the excess, a third of these windows would alarm at the same effect size."""
     rng = np.random.default_rng(7)
     alarms, plain = 0, 0
     for _ in range(60):
         values, times = draw_days(rng, 280 + 28, 50, 0.7)
         trained = times < times[0] + np.timedelta64(280, "D")
         bins = compute_baseline({"x": values[trained]})["x"]
-        bins |= measure_inflation(bins, values[trained], times[trained], np.timedelta64(28, "D"))
-        for inflation in (bins["inflation"], 1.0):
-            (found, *_) = measure_shifts({**bins, "inflation": inflation}, values[~trained], tests=1, effect=0.01)
-            alarms += found.ratio > 1 and inflation == bins["inflation"]
-            plain += found.ratio > 1 and inflation == 1.0
+        bins |= measure_excess(bins, values[trained], times[trained], np.timedelta64(28, "D"))
+        for excess in (bins["excess"], 0.0):
+            (found, *_) = measure_shifts({**bins, "excess": excess}, values[~trained], tests=1, effect=0.01)
+            alarms += found.ratio > 1 and excess == bins["excess"]
+            plain += found.ratio > 1 and excess == 0.0
     assert alarms <= stats.binom.ppf(0.99, 60, FALSE_ALARMS)
     assert plain > 20

@@ -172,10 +172,24 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
     return start
 
 
+def carry_question(job: Job, attempt: Attempt, start: Start) -> Start:
+    """Return a decision not to train, with the last question that no training has answered.
+
+    Args:
+        job: The job.
+        attempt: The start.
+        start: The decision.
+    """
+    if not job.use_case.retraining.review or start.asked or start.code is SkipCode.REVIEW:
+        return start
+    asked = _find_last_question(job, attempt.execution)
+    return start if asked is None else start.model_copy(update={"asked": format_time(asked)})
+
+
 def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
     """Return the data time at which a person was asked last; None if no newest execution of the others knows of it.
 
-    A start that is skipped because a person was asked remembers when that was.
+    A start that is skipped remembers when a person was asked; one that trains is the answer.
     """
     s3 = job.make_client("s3")
     for each in list_executions(job.make_client("sagemaker"), job.names.training_pipeline, _SEARCHED) or []:
@@ -184,8 +198,12 @@ def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
         if execution == own or not has_object(s3, uri):
             continue
         start = find_document(s3, uri, Start)
-        if start is not None and start.code in (SkipCode.REVIEW, SkipCode.ASKED):
-            asked = start.as_of if start.code is SkipCode.REVIEW else start.asked
+        if start is None:
+            continue
+        if start.needed:
+            return None
+        asked = start.as_of if start.code is SkipCode.REVIEW else start.asked
+        if asked:
             return parse_time(asked, f"the question of execution {execution}")
     return None
 

@@ -32,6 +32,8 @@ def run_ingest(
         snapshot = collect_snapshot(job.functions, attempt.as_of)
         start = guard.decide_after_ingestion(job, attempt, snapshot)
         start = guard.ask_person(job, attempt) if start.needed else start
+    if not start.needed:
+        start = guard.carry_question(job, attempt, start)
     write_json(job.make_output_folder(START) / START_FILE, start.dump())
     if not start.needed:
         print_progress(f"skipped: trigger {trigger!r}: {start.reason}")

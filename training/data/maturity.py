@@ -47,7 +47,11 @@ class Maturity:
 
     @classmethod
     def load(cls, document: dict[str, Any]) -> Maturity:
-        """Return it from JSON data; models of earlier versions have none."""
+        """Return it from JSON data.
+
+        Args:
+            document: What :meth:`dump` returned; empty for models of earlier versions.
+        """
         after = np.timedelta64(round(document.get("mature_after", 0.0) * 1e6), "us")
         return cls(after, tuple(document.get("delays", ())), document.get("coverage"))
 

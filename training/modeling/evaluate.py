@@ -1,8 +1,8 @@
 """Step 5: measure the model on rows it has not seen, audit its groups, compare it with the champion, decide.
 
-The scores of the holdout are those of the first fit, which has not seen it. The comparison uses rows that neither
-model was fitted on: the holdout if the champion has seen none of it, or else rows that both held out. Without such rows
-a person decides.
+The scores of the holdout are those of the first fit, which has not seen it; where it is small, rows before it count,
+too, with the scores of a fit before them. The comparison uses rows that neither model was fitted on: the holdout if the
+champion has seen none of it, or else rows that both held out. Without such rows a person decides.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from training.job import Job
 from training.metrics import compute_calibration_bins, compute_metrics, compute_rates, round_floats
 from training.modeling import gates
 from training.modeling.champion import compare_predictions
-from training.modeling.model import HOLDOUT, Model
+from training.modeling.model import EARLIER, HOLDOUT, Model
 from training.modeling.score import score_with
 from training.notify import tell_people
 from training.registry import Package, fetch_champion, unpack_archive
@@ -78,7 +78,7 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
             raise DataError(
                 "the model", "was trained by a different bundle than the one that evaluates it", fix="train again"
             )
-        holdout = c.read(folder / HOLDOUT)
+        holdout = _read_judged(folder)
         y, p = holdout["y"], holdout["p"]
         metrics = compute_metrics(case.problem, y, p)
         slices = audit_slices(case, holdout)
@@ -107,6 +107,16 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
     print_progress(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
     print_progress(f"{status}: {reason}")
     _tell_people(job, bool(failed), status, reason, comparison)
+
+
+def _read_judged(folder: Path) -> Columns:
+    """Return the rows on which a model is judged by itself, with their scores: none of its fit had seen them."""
+    holdout = c.read(folder / HOLDOUT)
+    if not (folder / EARLIER).is_file():
+        return holdout
+    earlier = c.read(folder / EARLIER)
+    print_progress(f"{len(holdout['y'])} rows of the holdout are judged with {len(earlier['y'])} of an earlier one")
+    return {name: np.concatenate([earlier[name], holdout[name]]) for name in holdout}
 
 
 def _tell_people(job: Job, has_failed: bool, status: str, reason: str, comparison: Comparison) -> None:

@@ -23,6 +23,8 @@ from training.io import read_json, write_json
 from training.registry import DOCUMENT
 
 MODEL, BASELINE, HOLDOUT = "model.joblib", "baseline.json", "holdout.parquet"
+#: Scores of rows before a small holdout, by a fit of the same recipe that had not seen them.
+EARLIER = "earlier.parquet"
 #: The code of a category that training did not see.
 UNSEEN = -1.0
 

@@ -32,15 +32,19 @@ from training.metrics import compute_metrics
 from training.modeling.champion import number_blocks
 from training.modeling.gates import make_references
 from training.modeling.model import BASELINE, Model, fit_model
+from training.modeling.model import EARLIER as EARLIER_FILE
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.modeling.windows import Choice, choose_window
 from training.quality import describe_quality
 from training.registry import BUNDLE
-from training.significance import FEWEST_WINDOWS, measure_inflation
+from training.significance import FEWEST_WINDOWS, measure_excess
 
 LIBRARIES = ("numpy", "scikit-learn")
 #: The name of the scores next to the features in baselines and drift metrics.
 SCORE = "score"
+#: With fewer rows that judge, rows before them count, too, with the scores of a fit before those: groups and rare
+#: outcomes need them, and after a champion only the rows that are new to it are held out.
+ENOUGH = 2000
 
 
 def run_train(job: Job) -> None:
@@ -67,12 +71,13 @@ def run_train(job: Job) -> None:
     folder = job.base / "model"
     window = fits.choice.window
     references = make_references(case.problem, fits.train[case.target])
-    days = number_blocks(holdout[case.event_time], np.timedelta64(case.champion.block, "us"))
+    judged = _collect_judged(job, dataset, fits, _scored(job, holdout, y, p))
+    days = number_blocks(judged[case.event_time], np.timedelta64(case.champion.block, "us"))
     final.document |= _description(job, dataset, everything, parameters) | {
         "window": None if window is None else window.total_seconds(),
         "windows": fits.choice.losses,
         "references": references,
-        "quality": describe_quality(case.problem, y, p, days, references).dump(),
+        "quality": describe_quality(case.problem, judged["y"], judged["p"], days, references).dump(),
         "labels": dataset.manifest.get("labels", {}),
     }
     final.save(folder)
@@ -87,13 +92,37 @@ def run_train(job: Job) -> None:
             "differ from the fitted model's on the training rows",
             fix="do not serve it",
         )
-    times = {SCORE: holdout[case.event_time]}
-    write_json(folder / BASELINE, _make_baseline(case, {**features, SCORE: p}, everything[case.event_time], times))
-    c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
+    columns, times = {**features, SCORE: judged["p"]}, {SCORE: judged[case.event_time]}
+    write_json(folder / BASELINE, _make_baseline(case, columns, everything[case.event_time], times))
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
     shutil.copyfile(job.bundle, folder / BUNDLE)
     count, until = len(final.document["features"]), final.document["trained_until"]
     print_progress(f"model of {len(outcome)} rows, {count} features, until {until}")
+
+
+def _is_small(dataset: Dataset) -> bool:
+    """Return True if the holdout is only what is new to a champion, and too little to judge groups by."""
+    return dataset.is_unseen and c.count_rows(dataset.select_folds(HOLDOUT)) < ENOUGH
+
+
+def _collect_judged(job: Job, dataset: Dataset, fits: Fits, holdout: Columns) -> Columns:
+    """Write the rows with scores of fits that had not seen them, and return those by which the model is judged.
+
+    Args:
+        job: This job.
+        dataset: The training set.
+        fits: The fits; where the holdout is small, the rows that the earlier one scored count, too.
+        holdout: The holdout with its outcomes `y` and scores `p`.
+    """
+    folder = job.base / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    c.write(holdout, folder / HOLDOUT_FILE)
+    scored = fits.choice.scored
+    if scored is None or not _is_small(dataset):
+        return holdout
+    earlier = _scored(job, scored, scored[job.use_case.target], scored["p"])
+    c.write(earlier, folder / EARLIER_FILE)
+    return {name: np.concatenate([earlier[name], holdout[name]]) for name in holdout}
 
 
 @dataclass(frozen=True)
@@ -110,7 +139,8 @@ class Fits:
 def _fit(job: Job, parameters: Mapping[str, Any], dataset: Dataset) -> Fits:
     """Return both fits on the chosen window; on all history where the newest rows of the window cannot be fitted."""
     train = dataset.select_folds(FIT)
-    choice = choose_window(job.functions, parameters, {name: train[name] for name in train if name != FOLD})
+    rows = {name: train[name] for name in train if name != FOLD}
+    choice = choose_window(job.functions, parameters, rows, needs_scores=_is_small(dataset))
     try:
         return _fit_window(job, parameters, dataset, train, choice)
     except DataError as error:
@@ -171,14 +201,14 @@ def _make_baseline(case: UseCase, columns: Columns, times: Array, own: Mapping[s
     """
     window = np.timedelta64(case.monitoring.window, "us")
     found = {
-        name: bins | measure_inflation(bins, columns[name], own.get(name, times), window)
+        name: bins | measure_excess(bins, columns[name], own.get(name, times), window)
         for name, bins in compute_baseline(columns).items()
     }
     if found[SCORE]["windows"] < FEWEST_WINDOWS:
         # The rows that judge are of too short a time; the score moves as its features do.
         judged = [found[name] for name in found if name != SCORE and name not in case.monitoring.informational]
         if judged:
-            found[SCORE]["inflation"] = float(np.median([bins["inflation"] for bins in judged]))
+            found[SCORE]["excess"] = float(np.median([bins["excess"] for bins in judged]))
             found[SCORE]["windows"] = min(bins["windows"] for bins in judged)
     return found
 

@@ -34,10 +34,12 @@ class Choice:
     Attributes:
         window: How far back the fitted rows reach; None for all history.
         losses: Window in days, or `all` → its loss at the earlier origin; empty where only one window was possible.
+        scored: The rows after the earlier origin, with their scores in the column ``p``; None where none were scored.
     """
 
     window: timedelta | None
     losses: dict[str, float]
+    scored: Columns | None = None
 
     def select(self, times: Array) -> Array:
         """Return the mask of the rows to fit on.
@@ -50,13 +52,16 @@ class Choice:
         return np.asarray(times > times.max() - np.timedelta64(self.window, "us"))
 
 
-def choose_window(functions: Functions, parameters: Mapping[str, Any], rows: Columns) -> Choice:
+def choose_window(
+    functions: Functions, parameters: Mapping[str, Any], rows: Columns, *, needs_scores: bool = False
+) -> Choice:
     """Return the window with the lowest loss on the newest share of the rows, fitted on the others.
 
     Args:
         functions: The use case's own functions, with its declaration.
         parameters: What `model()` is called with.
         rows: Joined rows that may be fitted, in the order of time, with key and target.
+        needs_scores: Whether the newest share of the rows is scored even where there is only one window.
     """
     case = functions.use_case
     times, y = rows[case.event_time], rows[case.target]
@@ -68,26 +73,29 @@ def choose_window(functions: Functions, parameters: Mapping[str, Any], rows: Col
         kept = ~newer & Choice(window, {}).select(np.where(newer, times.min(), times))
         if _can_be_fitted(case.problem, y[kept]) and kept.sum() <= (1 - _LEFT_OUT) * (~newer).sum():
             candidates[window] = kept
-    if len(candidates) == 1 or not _can_be_fitted(case.problem, y[newer]):
+    is_alone = len(candidates) == 1 or not _can_be_fitted(case.problem, y[newer])
+    if is_alone and not (needs_scores and _can_be_fitted(case.problem, y[~newer])):
         return Choice(None, {})
     losses: dict[timedelta | None, float] = {}
-    for span, kept in candidates.items():
+    scores: dict[timedelta | None, Array] = {}
+    for span, kept in ({None: ~newer} if is_alone else candidates).items():
         try:
             model = fit_model(functions, parameters, c.select_rows(inputs, kept), y[kept])
         except DataError as error:
-            if span is None:
-                raise
             print_progress(f"window {_name(span)} cannot be fitted: {error}")
             continue
-        p = model.predict(c.select_rows(inputs, newer))
-        losses[span] = compute_loss(case.problem, case.champion_metric, y[newer], p)
-    losses = {span: loss for span, loss in losses.items() if np.isfinite(loss)}
+        scores[span] = model.predict(c.select_rows(inputs, newer))
+        losses[span] = compute_loss(case.problem, case.champion_metric, y[newer], scores[span])
+    losses = {span: loss for span, loss in losses.items() if is_alone or np.isfinite(loss)}
     if not losses:
         return Choice(None, {})
     best = min(losses, key=lambda span: losses[span])
+    scored = {**c.select_rows(rows, newer), "p": scores[best]}
+    if is_alone:
+        return Choice(None, {}, scored)
     told = {_name(span): loss for span, loss in losses.items()}
     print_progress(f"window {_name(best)}: loss of " + ", ".join(f"{name} {loss:.5f}" for name, loss in told.items()))
-    return Choice(best, told)
+    return Choice(best, told, scored)
 
 
 def _can_be_fitted(problem: Problem, y: Array) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from millrace import UseCase
-from millrace.documents import Shift
+from millrace.monitor_report import Shift
 from millrace.watching import MonitorAlarm
 from training.columns import Columns, is_missing
 from training.drift import compute_shares
@@ -27,6 +27,7 @@ SAME_SCORE = 1e-6
 _KIND_TEXTS = {
     "values": "its population stability index is {value:.3f}",
     "missing": "the index of its missing share is {value:.3f}",
+    "rare": "{value:.1%} of its values are rare ones of training",
     "new": "{value:.1%} of its values are new",
 }
 
@@ -106,7 +107,7 @@ def _measure_shifts(case: UseCase, baseline: dict[str, Any], values: Columns) ->
             "missing": float(np.mean(is_missing(column))) if len(column) else 0.0,
             "missing_then": baseline[name]["missing"],
             "informational": name in case.monitoring.informational,
-            "inflation": baseline[name].get("inflation", 1.0),
+            "excess": baseline[name].get("excess", 0.0),
             "shifts": [shift.dump() for shift in shifts],
             "drift": max((shift.ratio for shift in shifts), default=None),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from millrace import UseCase
-from millrace.documents import Check, MonitorReport
+from millrace.monitor_report import Check, MonitorReport
 
 #: Checks of one alarm that the message names; the report has all.
 _SHOWN = 5

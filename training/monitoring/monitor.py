@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from millrace import UseCase
-from millrace.documents import MonitorReport
 from millrace.inventory import JobVariable
+from millrace.monitor_report import MonitorReport
 from millrace.watching import MonitorAlarm, list_metrics
 from queries.endpoints import find_endpoint
 from training import columns as c

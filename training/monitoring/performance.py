@@ -86,7 +86,7 @@ def _describe(found: Calibration) -> dict[str, Any]:
 
 
 def _check_calibration(window: Window, found: Calibration) -> None:
-    bound, who = window.case.monitoring.calibration_alarm, _name(window)
+    bound, who = window.case.monitoring.calibration_bound, _name(window)
     ratio = f"{found.observed} observed, {found.expected:.1f} expected"
     for judged, what in ((found.ece, "expected calibration error, debiased,"), (found.gap, "mean gap")):
         value = abs(judged.value)
@@ -116,7 +116,7 @@ def _check_relative_loss(window: Window, y: Array, p: Array, days: Array, regist
     losses = compute_losses(window.case.problem, y, p)
     theirs = compute_losses(window.case.problem, y, np.full(len(y), registered.reference))
     now, then = compute_ratio(losses, theirs, days), registered.relative_loss
-    if not (now.is_known and then.is_known):
+    if not (now.can_be_judged and then.can_be_judged):
         window.notes.append("the loss relative to a reference is not compared: its rows are of fewer than three days")
         return
     least = window.case.monitoring.quality_alarm * then.value
@@ -132,14 +132,14 @@ def _check_relative_loss(window: Window, y: Array, p: Array, days: Array, regist
 def _check_bias(window: Window, y: Array, p: Array, days: Array, registered: Registered | None) -> None:
     """Compare the mean error of a regression with its mean absolute error."""
     now = compute_ratio(y - p, np.abs(y - p), days)
-    if registered is None or not (now.is_known and registered.bias.is_known):
+    if registered is None or not (now.can_be_judged and registered.lean.can_be_judged):
         return
     least = window.case.monitoring.quality_alarm
-    moved = now.value - registered.bias.value
-    chance = _quantile(min(now.days, registered.bias.days), SHARE / 2.0) * math.hypot(now.error, registered.bias.error)
+    moved = now.value - registered.lean.value
+    chance = _quantile(min(now.days, registered.lean.days), SHARE / 2.0) * math.hypot(now.error, registered.lean.error)
     text = (
         f"outcomes of {_name(window)} are off by {now.value:+.3f} of the mean error in one direction, registered with "
-        f"{registered.bias.value:+.3f}; a change matters from {least:g}, and chance stays below {chance:.3f}"
+        f"{registered.lean.value:+.3f}; a change matters from {least:g}, and chance stays below {chance:.3f}"
     )
     _add_quality(window, Judged(abs(moved), chance), least, text)
 
@@ -164,24 +164,26 @@ def _check_groups(window: Window, chosen: Array, spread: Spread, groups: Mapping
     from scipy.special import ndtri
 
     found: list[tuple[float, str, float, str, float]] = []
+    least = {part.column: part.min_rows for part in window.case.slices}
     for column, values in groups.items():
         names = name_groups(values, find_edges(values))[chosen]
         unclear = []
         for name in np.unique(names):
-            judged = _judge_group(window, chosen, names == name, spread)
+            member = names == name
+            judged = _judge_group(window, chosen, member, spread) if member.sum() >= least[column] else None
             if judged is None:
                 unclear.append(str(name))
                 continue
             found.append((judged[0], f"{column}={name}", *judged[1:]))
         if unclear:
-            window.notes.append(f"cannot tell about {column}={', '.join(unclear)}: too few outcomes of either kind")
+            window.notes.append(f"cannot tell about {column}={', '.join(unclear)}: too few outcomes")
     alarm = MonitorAlarm.CALIBRATION if window.case.problem is Problem.BINARY else MonitorAlarm.QUALITY
     for rank, (p_value, subject, gap, text, bound) in enumerate(sorted(found)):
         needed = -float(ndtri(SHARE / 2.0 / (len(found) - rank)))
         strength = -float(ndtri(max(p_value, 1e-300) / 2.0))
         # Both the size and the strength of the evidence are needed; what is further from its bound counts.
         threshold = gap / min(gap / bound, strength / needed) if gap > 0 and strength > 0 else bound
-        why = f"{text}; it matters from {bound:.3g}, and chance stays below {threshold:.3g}"
+        why = f"{subject}: {text}; it matters from {bound:.3g}, and chance stays below {threshold:.3g}"
         window.add_check(alarm, gap, threshold, why, subject)
 
 
@@ -206,9 +208,9 @@ def _judge_group(
             6.0 * math.sqrt(2.0 * math.pi)
         )
         text = f"of {len(y)} outcomes {int(y.sum())} are 1, and {p.sum():.1f} are expected: a mean gap of {gap:+.4f}"
-        return min(max(2.0 * tail, 1e-300), 1.0), abs(gap), text, window.case.monitoring.calibration_alarm
+        return min(max(2.0 * tail, 1e-300), 1.0), abs(gap), text, window.case.monitoring.calibration_bound
     ratio = compute_ratio(y - p, np.abs(y - p), days)
-    if len(y) < FEWEST_ROWS or not ratio.is_known or not ratio.error:
+    if len(y) < FEWEST_ROWS or not ratio.can_be_judged or not ratio.error:
         return None
     p_value = 2.0 * float(stdtr(ratio.days - 1, -abs(ratio.value) / ratio.error))
     text = f"{len(y)} outcomes are off by {ratio.value:+.3f} of the mean error in one direction"

@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 from millrace import Monitoring
-from millrace.documents import CalibrationBin, FeatureDrift, MonitorReport, Scores
+from millrace.documents import CalibrationBin
+from millrace.monitor_report import FeatureDrift, MonitorReport, Scores
 from millrace.plots import INK, Bar, CalibrationPoint, plot_bars, plot_calibration, plot_histograms
 
 _STYLE = f"""
@@ -23,8 +24,8 @@ svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-s
 
 
 _COLUMN_HEAD = (
-    "column", "drift", "PSI of its values", "of missing ones", "share of new ones", "inflation by days",
-    "missing in training", "missing now", "informational",
+    "column", "drift", "PSI of its values", "of missing ones", "share of new ones", "share of rare ones",
+    "index by days alone", "missing in training", "missing now", "informational",
 )  # fmt: skip
 
 
@@ -64,9 +65,8 @@ def _facts(report: MonitorReport, monitoring: Monitoring) -> str:
     if report.drift is not None:
         facts.append((f"largest drift, {report.drift_of} ({report.drift_kind}; alarm above 1)", report.drift))
     if "ece" in report.quality:
-        bound = monitoring.calibration_alarm
-        alarm = f" (alarm {bound:g})" if bound is not None else ""
-        facts.append((f"calibration error{alarm}", report.quality["ece"]))
+        bound = monitoring.calibration_bound
+        facts.append((f"calibration error (matters from {bound:g})", report.quality["ece"]))
     if report.skew:
         facts.append(("rows that differ from the join", report.skew.rows))
     items = "".join(f"<li><b>{_shown(value)}</b>{escape(name)}</li>" for name, value in facts)
@@ -95,8 +95,8 @@ def _describe(name: str, found: FeatureDrift) -> tuple[Any, ...]:
     return (
         name,
         found.drift,
-        *(tests.get(kind) for kind in ("values", "missing", "new")),
-        found.inflation,
+        *(tests.get(kind) for kind in ("values", "missing", "new", "rare")),
+        found.excess,
         found.missing_then,
         found.missing,
         "yes" if found.informational else "",

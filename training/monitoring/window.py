@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from millrace import UseCase
-from millrace.documents import Check
+from millrace.monitor_report import Check
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.maturity import Maturity
@@ -75,7 +75,11 @@ class Window:
         return np.asarray(numbers - numbers.min() if len(numbers) else numbers)
 
     def select(self, chosen: Array) -> dict[str, Array]:
-        """Return the chosen rows."""
+        """Return the chosen rows.
+
+        Args:
+            chosen: A mask of the rows.
+        """
         return c.select_rows(self.rows, chosen)
 
     def add_check(

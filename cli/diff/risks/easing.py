@@ -44,6 +44,9 @@ _CLAUSES = {
     Code.ANOTHER: "its {what} changes from {before} to {after}",
 }
 
+#: The sizes from which what the monitor finds matters: where one rises, less matters.
+_SIZES = ("psi_alarm", "calibration_alarm", "quality_alarm", "skew_alarm", "volume_alarm", "refusals_alarm")
+
 
 @dataclass(frozen=True)
 class Easing:
@@ -104,12 +107,16 @@ def list_data_easings(before: UseCase | None, after: UseCase | None) -> list[Eas
 
 
 def list_monitoring_easings(before: UseCase | None, after: UseCase | None) -> list[Easing]:
-    """Return the relaxed requirements on monitoring; the bounds of alarms are reported with the alarms."""
+    """Return the relaxed requirements on monitoring, with the sizes from which something matters."""
     if before is None or after is None:
         return []
     old, new = key_lists(before), key_lists(after)
     sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
     found = [Easing(Code.INFORMATIONAL, column) for column in _gained(*sides, "informational")]
+    later = "its alarm fires later"
+    for size in _SIZES:
+        found += _numbers(sides, size, f"monitoring.{size}", later)
+    found += _numbers(sides, "labels_alarm", "monitoring.labels_alarm", later, falls=True)
     found += _times(sides, "window", "monitoring.window", "fewer requests are compared", is_less=_shorter)
     found += _times(sides, "every", "monitoring.every", "problems are detected later", is_less=_longer)
     starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]
@@ -178,9 +185,10 @@ def _gained(old: Mapping[str, Any], new: Mapping[str, Any], field: str) -> list[
     return sorted({*(after or ())} - {*(before or ())}) if isinstance(before, Mapping) else []
 
 
-def _numbers(sides: Sides, field: str, name: str, consequence: str) -> Iterator[Easing]:
+def _numbers(sides: Sides, field: str, name: str, consequence: str, *, falls: bool = False) -> Iterator[Easing]:
+    """Yield the easing of a number: that it rises, or that it falls."""
     old, new = (side.get(field) for side in sides)
-    if _is_number(old) and _is_number(new) and new > old:
+    if _is_number(old) and _is_number(new) and (new < old if falls else new > old):
         yield Easing(Code.NUMBER, name, {"before": old, "after": new, "consequence": consequence})
 
 
