@@ -130,7 +130,7 @@ class RequestError(MillraceError, ValueError):
 _MODULE_FILE = re.compile(r" \((/[^()]*|unknown location)\)$")
 
 
-def diagnose_source(error: Exception, file: str, line: int | None) -> Diagnosis:
+def diagnose_source(error: BaseException, file: str, line: int | None) -> Diagnosis:
     """Return the diagnosis of an error in a use case's source: file, line and message.
 
     Args:

@@ -6,6 +6,8 @@ import os
 import threading
 from typing import Any
 
+from millrace.errors import InvalidValueError
+
 #: Attempts of one request: throttling and connection errors are retried with exponential back-off, the rest is not.
 ATTEMPTS = 4
 #: Seconds for connecting and for an answer, where the caller does not ask for less.
@@ -65,7 +67,15 @@ def make_client(
         **options,
     )
     made = session or _get_session(profile)
-    return made.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+    try:
+        return made.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+    except ValueError as error:
+        # botocore names the endpoint and not where it comes from.
+        raise InvalidValueError(
+            f"AWS's endpoint for {service}",
+            f"is invalid: {error}",
+            fix="correct or unset AWS_ENDPOINT_URL, and endpoint_url in AWS's configuration file",
+        ) from error
 
 
 def is_not_found(error: Exception) -> bool:

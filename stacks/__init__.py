@@ -86,11 +86,12 @@ def _imported(name: str, package: str) -> ModuleType:
         raise DeclarationError(
             where, [replace(each, subject=part + each.subject) for each in error.problems]
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # What ends the process would end the command as if it had succeeded.
         raise DeclarationError(where, [diagnose_source(error, *_place(error, package))]) from error
 
 
-def _place(error: Exception, package: str) -> tuple[str, int | None]:
+def _place(error: BaseException, package: str) -> tuple[str, int | None]:
     """Return the innermost file and line of the package in an error's traceback."""
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:

@@ -144,6 +144,11 @@ BROKEN: list[tuple[str, str, str]] = [
         "enclosed in double quotes: line 1 column 2 (char 1); correct it there",
     ),
     (
+        "the end of the process",
+        "import sys\nsys.exit(0)\n",
+        "use case 'churn', stacks/churn:\n  - stacks/churn/__init__.py, line 2: SystemExit: 0; correct it there",
+    ),
+    (
         "nothing said",
         "assert 1 == 2\n",
         "use case 'churn', stacks/churn:\n  - stacks/churn/__init__.py, line 1: AssertionError; correct it there",

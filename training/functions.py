@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from millrace import FeatureTable, UseCase
-from millrace.errors import DataError, DeclarationError, Diagnosis
+from millrace.errors import DataError, DeclarationError, Diagnosis, MillraceError
 from millrace.metrics import Problem
 from training.columns import (
     Array,
@@ -178,7 +179,7 @@ class Functions:
         if transform is None:
             return {name: columns[name] for name in columns if name not in (case.key, case.event_time, case.target)}
         try:
-            result = transform(columns)
+            result = _run_own("features", transform, columns, passes=(KeyError,))
         except KeyError as error:
             raise DataError(
                 "features()",
@@ -209,7 +210,7 @@ class Functions:
         """
         build = self._find("model")
         if build is not None:
-            return build(dict(params))
+            return _run_own("model", build, dict(params))
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         binary = self.use_case.problem is Problem.BINARY
@@ -264,7 +265,7 @@ class Functions:
         function = self._find(name)
         assert function is not None
         missing = self.use_case.missing_in
-        return self._checked(function(since, until), name, ids, lambda column: missing(f"{of}{column}"))
+        return self._checked(_run_own(name, function, since, until), name, ids, lambda column: missing(f"{of}{column}"))
 
     def _checked(
         self,
@@ -302,6 +303,27 @@ class Functions:
             raise DataError(
                 f"{function}() column {name!r}", f"holds {found} ({columns[name].dtype})", expected=f"{kind}"
             )
+
+
+def _run_own(name: str, function: Callable[..., Any], *arguments: Any, passes: tuple[type[Exception], ...] = ()) -> Any:
+    """Call a function of the use case; an error of it is named with its file and line.
+
+    Args:
+        name: The function's name.
+        function: The function.
+        arguments: What it is called with.
+        passes: Errors that the caller explains.
+    """
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, (MillraceError, *passes)):
+            raise
+        # What ends the process would look like success to whoever started it.
+        places = [frame for frame in traceback.extract_tb(error.__traceback__) if "/stacks/" in frame.filename]
+        where = f"stacks/{places[-1].filename.rpartition('/stacks/')[2]}, line {places[-1].lineno}" if places else name
+        message = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise DataError(f"{name}()", f"failed in {where}: {message}", fix="correct it there") from error
 
 
 def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:

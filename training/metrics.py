@@ -89,6 +89,24 @@ def roc_auc(y: Array, p: Array) -> float:
     return float((np.sum(ranks[index][y == 1]) - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def find_auc_error(auc: float, y: Array) -> float:
+    """Return the standard error of an AUC (Hanley & McNeil 1982).
+
+    Args:
+        auc: The AUC.
+        y: The outcomes that it was measured on, 0 or 1.
+    """
+    positives = int(np.sum(y == 1))
+    negatives = len(y) - positives
+    if not positives or not negatives:
+        return math.inf
+    # Not exactly 1 or 0, of which the formula says that there is no error, however few outcomes there are.
+    value = min(max(auc, 0.5 / (positives * negatives)), 1.0 - 0.5 / (positives * negatives))
+    same, other = value / (2.0 - value), 2.0 * value**2 / (1.0 + value)
+    spread = (positives - 1) * (same - value**2) + (negatives - 1) * (other - value**2)
+    return math.sqrt(max(0.0, value * (1.0 - value) + spread) / (positives * negatives))
+
+
 def average_precision(y: Array, p: Array) -> float:
     """Return the sum over thresholds of the gain in recall times the precision."""
     positives = float(np.sum(y == 1))

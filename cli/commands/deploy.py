@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
+from click.core import ParameterSource
 
 from cli.aws import endpoints
 from cli.aws.endpoints import build_endpoint_document
@@ -80,6 +81,8 @@ def deploy(
         raise click.UsageError(
             f"{option} cannot be combined with --plan: a plan is bound to the stack as it was; make a new plan instead"
         )
+    if file is None and click.get_current_context().get_parameter_source("max_age") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--max-age bounds the age of a saved plan: name it with --plan")
     target = deployable.load_deployable(use_case, environment, state)
     connection.use_environment(environment, state)
     progress = Progress(err=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -175,20 +176,25 @@ def logs(state: Path, lines: int, follow: bool) -> None:
             interrupts.sleep(0.2)
 
 
+def _name(state: Path) -> str:
+    """Return the option that names a folder of a local cloud; nothing for the default one."""
+    return "" if state == connection.DEFAULT_STATE else f" --state {shlex.quote(str(state))}"
+
+
 def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
     if as_json:
         write_json(_facts(running, state))
     elif running is None and (pid := daemon.find_hung_process(state)):
         say(str(connection.explain_hung(state, pid)))
     elif running is None:
-        say(f"the local cloud of {state} is not running; start it with `millrace local start`")
+        say(f"the local cloud of {state} is not running; start it with `millrace local start{_name(state)}`")
     else:
         up = format_duration(time.time() - running.started)
         say(f"the local cloud runs at {running.endpoint_url} (pid {running.pid}, up {up})")
         say(f"  state  {state}")
         say(f"  scale  {running.scale:g}: an hour takes {format_duration(3600 / running.scale)}")
         say(f"  images {', '.join(sorted(running.images))}; others: millrace local start --image REPOSITORY=FOLDER")
-        say('  shell  eval "$(millrace local env)"')
+        say(f'  shell  eval "$(millrace local env{_name(state)})"')
     if not as_json:
         connection.warn_of_unreadable_state(state)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import click
 
 from cli.commands import choices
 from cli.console.errors import CliError
+from cli.console.output import format_time
 from cli.stack import connection
 from cli.stack.target import Target
 
@@ -75,6 +76,28 @@ def check_time(as_of: str) -> None:
         raise click.BadParameter(
             f"{as_of!r}; expected 'now' or an ISO time such as 2013-04-01T00:00:00Z", param_hint="--as-of"
         ) from error
+
+
+def require_past(target: Target, as_of: str) -> None:
+    """Refuse a data time that has not come yet: a model would be trained on what nobody can know.
+
+    Args:
+        target: The stack, which may have a data clock.
+        as_of: `now`, or a valid ISO time.
+
+    Raises:
+        CliError: When it has not come yet.
+    """
+    if as_of == "now":
+        return
+    asked = datetime.fromisoformat(as_of)
+    try:
+        now = target.read_data_time()
+    except CliError:
+        # Without its clock the stack is not whole, which whoever starts the pipeline is told.
+        return
+    if (asked if asked.tzinfo else asked.replace(tzinfo=UTC)) > now:
+        raise CliError("--as-of", f"is {as_of}, but data time is {format_time(now)}", expected="a time that has come")
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

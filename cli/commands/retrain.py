@@ -11,7 +11,7 @@ from cli.aws import gates, model_packages, pipelines
 from cli.aws.gates import GateResult
 from cli.aws.model_packages import Package
 from cli.aws.pipelines import Step
-from cli.commands.options import check_time, with_target
+from cli.commands.options import check_time, require_past, with_target
 from cli.console.errors import CliError
 from cli.console.output import json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
@@ -66,6 +66,7 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
     trains also while retraining is paused. Ctrl-C ends the waiting; the training goes on.
     """
     check_time(as_of)
+    require_past(target, as_of)
     parameters = {"AsOf": as_of, "Champion": _champion(target, champion), "Trigger": "manual"}
     model_packages.require_group(target)
     if other := pipelines.find_running(target, "training"):

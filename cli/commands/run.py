@@ -6,7 +6,7 @@ import click
 
 from cli.aws import model_packages, pipelines
 from cli.aws.pipelines import Step
-from cli.commands.options import check_time, with_target
+from cli.commands.options import check_time, require_past, with_target
 from cli.console.errors import CliError
 from cli.console.output import json_option, say, write_json
 from cli.console.progress import Progress
@@ -28,6 +28,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     `millrace retrain`, which reports the outcome.
     """
     check_time(as_of)
+    require_past(target, as_of)
     if pipeline == "features" and not target.use_case.tables:
         raise CliError(f"use case {target.use_case.name!r}", "has no feature tables, so it has no features pipeline")
     execution = pipelines.start_execution(target, pipeline, AsOf=as_of)

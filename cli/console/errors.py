@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from millrace.errors import MillraceError
+
+#: What the system says when there is no room left.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CliError(MillraceError):
@@ -41,6 +45,10 @@ def map_error(error: Exception) -> Exception:
         clear = CliError(str(error), fix=_find_hint(error))
         clear.__cause__ = error
         return clear
+    if isinstance(error, OSError) and error.errno in _FULL:
+        clear = CliError(str(error.filename or "the output"), f"cannot be written: {error.strerror}", fix="make room")
+        clear.__cause__ = error
+        return clear
     return error
 
 
@@ -60,6 +68,6 @@ def _find_hint(error: Exception) -> str:
     if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
         return (
             "AWS_ENDPOINT_URL is set, perhaps to a local cloud that has stopped or moved: "
-            'run eval "$(millrace local env)" again, or unset it'
+            'start it with `millrace local start`, run eval "$(millrace local env)" again, or unset it'
         )
     return ""

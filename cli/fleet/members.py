@@ -44,8 +44,6 @@ class Stack:
             target = Target(stacks.load(use_case), found, state)
         except MillraceError as error:
             return cls(name, use_case, environment, problem=str(error))
-        except SystemExit:
-            return cls(name, use_case, environment, problem=f"importing use case {use_case!r} ends the process")
         return cls(name, use_case, environment, target, get_profile(values))
 
     def make_silent_document(self, reason: str) -> SilentStack:

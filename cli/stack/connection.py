@@ -32,8 +32,10 @@ STAND_IN = "MILLRACE_STAND_IN"
 #: five minutes and daily schedules.
 SCALE = 60.0
 
+#: The folder of the local cloud of this checkout.
+DEFAULT_STATE = REPOSITORY / ".millrace"
 #: Files that only a local cloud's folder contains, and entries that may exist in it before the cloud has run.
-_STATE_FILES, _BEFORE = ("daemon.lock", "sagemaker.sqlite"), {"aws", "bundles", "pulumi", "stacks"}
+_STATE_FILES, _BEFORE = ("daemon.lock", "sagemaker.sqlite"), {"aws", "bundles", "port", "pulumi", "stacks"}
 
 _Source = click.core.ParameterSource
 
@@ -54,7 +56,7 @@ def state_option(function: Function) -> Function:
         type=click.Path(file_okay=False, path_type=Path),
         envvar="MILLRACE_STATE",
         callback=_check_state_path,
-        default=REPOSITORY / ".millrace",
+        default=DEFAULT_STATE,
         show_default="the checkout's .millrace",
         help="The local cloud's folder; also MILLRACE_STATE.",
     )(function)
@@ -98,6 +100,12 @@ def _find_or_start(state: Path, scale: float | None, port: int, images: Mapping[
     running = client.find_daemon(state)
     if running is None:
         _refuse_hung(state)
+        if state.is_dir() and not is_state_folder(state):
+            raise CliError(
+                f"{state}",
+                "is not empty, and is not the folder of a local cloud: a reset would delete what is in it",
+                fix="name an empty or a new folder with --state",
+            )
         try:
             return client.start(state, port=port, scale=scale or SCALE, images={**IMAGES, **(images or {})})
         except OSError as error:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from millrace.watching import METRICS
 from tests import forked
 from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
@@ -39,9 +40,10 @@ config:
 {more}  millrace:environment:
     name: {environment}
 """
+#: The alarms of a use case without feature tables, with the metric of each.
 ALARMS = {
-    "drift": "drift", "calibration": "ece", "heartbeat": "heartbeat", "undelivered": "Messages",
-    "errors": "Invocation5XXErrors", "latency": "ModelLatency",
+    **{metric.alarm.value: metric.name for metric in METRICS if metric.alarm and not metric.needs_tables},
+    "undelivered": "Messages", "errors": "Invocation5XXErrors", "latency": "ModelLatency",
 }  # fmt: skip
 
 

@@ -229,17 +229,19 @@ def test_a_missing_feature_pipeline_is_reported_where_tables_exist(cloud: Cloud)
     [found] = status.query_stacks([declare_stack(cloud, "plundered", table)], Answering(cloud))["stacks"]
     assert found["missing"] == ["plundered-local-features"]
     [need] = found["attention"]
+    # With tables, their age has an alarm, too.
     assert need["fields"]["missing"] == {
+        "alarm": ["plundered-local-freshness"],
         "pipeline": ["plundered-local-features"],
         "schedule": ["plundered-local-features"],
     }
-    assert "pipeline plundered-local-features and schedule plundered-local-features are missing" in need["what"]
+    assert "pipeline plundered-local-features and alarm plundered-local-freshness and schedule " in need["what"]
     assert need["command"] == "millrace deploy plundered --refresh"
 
 
 def test_alarms_of_a_pending_endpoint_are_not_missing(cloud: Cloud) -> None:
     cloud.provision("awaited-local")
-    for kind in ("errors", "latency", "calibration"):
+    for kind in ("errors", "latency"):
         cloud.remove("alarm", f"awaited-local-{kind}")
     assert list_commands(query_row(cloud, "awaited")) == ["millrace retrain awaited"]
 

@@ -395,7 +395,9 @@ WATCHED: dict[str, Any] = {
         {"column": "carrier", "max_tpr_gap": 0.2, "min_rows": 500}, {"column": "origin", "min_rows": 500},
     ],
     "retraining": {"on": ["drift", "calibration"]},
-    "monitoring": {"every": "P1D", "window": "P28D", "informational": ["month"], "min_labels": 500},
+    "monitoring": {
+        "every": "P1D", "window": "P28D", "informational": ["month"], "psi_alarm": 0.25, "labels_alarm": 0.8,
+    },
 }  # fmt: skip
 TEMP, ORIGIN = WATCHED["expectations"]
 
@@ -412,8 +414,10 @@ def find_declaration_risks(folder: Path, change: dict[str, Any]) -> list[tuple[s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (change_monitoring(min_labels=5000), "Monitoring.min_labels changes from 500 to 5000: with fewer labels"),
-        (change_monitoring(min_labels=50), None),
+        (change_monitoring(psi_alarm=0.5), "Monitoring.psi_alarm changes from 0.25 to 0.5: its alarm fires later"),
+        (change_monitoring(psi_alarm=0.1), None),
+        (change_monitoring(labels_alarm=0.5), "Monitoring.labels_alarm changes from 0.8 to 0.5: its alarm fires later"),
+        (change_monitoring(labels_alarm=0.9), None),
         (change_monitoring(informational=["hour", "month"]), "Monitoring.informational now contains hour"),
         (change_monitoring(informational=[]), None),
         (change_monitoring(window="P7D"), "Monitoring.window changes from 28 days to 7 days"),

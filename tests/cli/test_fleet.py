@@ -131,7 +131,10 @@ def test_action_items_are_shown_with_the_next_command(fleet: Checkout, cloud: Cl
     assert (skipped["status"], skipped["skipped"], skipped["step"]) == ("Succeeded", "no_alarm", None)
     assert skipped["reason"] == "none of the alarms that retrain is in ALARM: uc06-local-drift"
     text = fleet("status").stdout
-    assert "! uc01-local: alarm uc01-local-calibration: ece of uc01-local is too high → millrace retrain uc01" in text
+    assert (
+        "! uc01-local: alarm uc01-local-calibration: calibration of uc01-local is too high → millrace retrain uc01"
+        in text
+    )
     assert "skipped, " in next(line for line in text.splitlines() if line.startswith("uc06 "))
     assert "\x1b[" not in text
 
@@ -289,7 +292,7 @@ def test_an_alarm_with_a_running_training_suggests_watching_it(fleet: Checkout, 
     finally:
         cloud.sagemaker.stop_pipeline_execution(PipelineExecutionArn=run, ClientRequestToken="x" * 32)
         cloud.fire("uc10-local-calibration", "OK")
-    assert need["what"] == "alarm uc10-local-calibration: ece of uc10-local is too high; a training is running"
+    assert need["what"] == "alarm uc10-local-calibration: calibration of uc10-local is too high; a training is running"
     assert need["command"] == "millrace watch uc10"
 
 

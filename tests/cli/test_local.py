@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from local import client
 from local.credentials import read_credentials
 from tests.local.hosted import eventually
 
-from .conftest import Millrace
+from .conftest import REPOSITORY, Millrace
 
 READS_THE_ENVIRONMENT = """
 import json, os, boto3
@@ -72,6 +73,45 @@ def test_reset_needs_confirmation_and_deletes_only_a_state_folder(millrace: Mill
     (fresh.state / "bundles").mkdir(parents=True)
     fresh("local", "reset", "--yes")
     assert not fresh.state.exists()
+
+
+def test_a_cloud_is_not_started_in_a_folder_of_other_files(millrace: Millrace, tmp_path: Path) -> None:
+    """Its reset would delete them."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    for command in (("local", "start"), ("local", "env")):
+        said = millrace.error(*command, "--state", str(folder))
+        assert f"{folder} is not empty, and is not the folder of a local cloud" in said
+        assert "name an empty or a new folder with --state" in said
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_what_follows_names_the_folder_where_it_is_not_the_default(millrace: Millrace, tmp_path: Path) -> None:
+    said = millrace("local", "status", "--state", str(tmp_path / "other")).stdout
+    assert f"start it with `millrace local start --state {tmp_path / 'other'}`" in said
+
+
+def test_a_full_disk_is_an_error_without_a_trace(millrace: Millrace) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "local", "status"], env=millrace.environment, cwd=REPOSITORY,
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "cannot be written: No space left on device; make room" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_invalid_endpoint_of_aws_is_named(millrace: Millrace) -> None:
+    said = millrace.error("status", "flights", "--env", "dev", AWS_ENDPOINT_URL="garbage")
+    assert "is invalid: Invalid endpoint: garbage" in said
+    assert "unset AWS_ENDPOINT_URL" in said
+
+
+def test_the_age_of_a_plan_needs_a_plan(millrace: Millrace) -> None:
+    said = millrace.error("deploy", "flights", "--max-age", "1d", code=2)
+    assert "--max-age bounds the age of a saved plan: name it with --plan" in said
 
 
 def test_a_hanging_daemon_is_reported_with_commands_to_stop_it(millrace: Millrace) -> None:

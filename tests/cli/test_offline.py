@@ -143,7 +143,7 @@ def test_each_change_is_shown_as_the_engine_and_provider_report_it(fork: Fork) -
         fork.edit(STACK_FILE, "endpoint_count: 2", "endpoint_count: 2\n    endpoint_instance: ml.m5.xlarge")
         fork.edit(STACK_FILE, "bake_seconds: 300", "bake_seconds: 120")
         fork.edit("stacks/flights/__init__.py", '"temp": "number"', '"temp": "number", "dewpoint": "number"')
-        fork.edit("stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
+        fork.edit("stacks/flights/__init__.py", "calibration_alarm=0.04", 'off=("calibration",)')
         fork.edit("stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
         fork.edit("components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
         document = fork.compare("flights", "dev", fork.base)
@@ -155,6 +155,7 @@ def test_each_change_is_shown_as_the_engine_and_provider_report_it(fork: Fork) -
         "flights-dev-features-pipeline": "update",
         "flights-dev-job-policy": "update",
         "flights-dev-monitor-calibration": "delete",
+        "flights-dev-monitor-page-model": "update",
         "flights-dev-monitor-pipeline": "update",
         "flights-dev-pipeline-policy": "update",
         "flights-dev-retraining-on-alarm": "delete",
@@ -215,7 +216,7 @@ def test_the_platform_itself_can_be_compared(fork: Fork) -> None:
         (fork.folder / "stacks" / "Pulumi.platform-dev.yaml").write_text(text)
         fork.git("add", "--all")
         fork.git("commit", "--quiet", "--message", "platform")
-        fork.edit("stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
+        fork.edit("stacks/flights/__init__.py", "calibration_alarm=0.04", 'off=("calibration",)')
         fork.edit("stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
         assert list_operations(fork.compare("platform", "dev", "HEAD")) == {"platform-dev-dashboard": "update"}
 

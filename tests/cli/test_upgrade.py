@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -133,9 +134,9 @@ class Checkout:
         for name in ("cli", "local", "millrace", "stacks"):
             shutil.copytree(REPOSITORY / name, folder / name)
         table = folder / "millrace" / "deprecations.py"
-        text, start = table.read_text(), "ENTRIES: tuple[Entry, ...] = ("
-        assert f"{start})" in text
-        table.write_text(text.replace(f"{start})", ENTRIES))
+        text, count = re.subn(r"(?s)ENTRIES: tuple.*?\n\)\n", f"{ENTRIES}\n", table.read_text())
+        assert count == 1
+        table.write_text(text)
         self.write("churn/__init__.py", OLD)
         self.write("Pulumi.churn-local.yaml", OLD_STACK)
 

@@ -150,6 +150,20 @@ def test_a_missing_pipeline_is_reported(pipelines: Loop) -> None:
         assert "an ISO time" in pipelines(*command, "--as-of", "yesterday", code=2).stderr
 
 
+def test_a_data_time_that_has_not_come_is_refused(pipelines: Loop) -> None:
+    lake = f"{STACK}-lake-123456789012"
+    s3 = make_bucket(pipelines.daemon, lake)
+    s3.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2013-05-01T00:00:00Z"}')
+    try:
+        for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
+            said = pipelines(*command, "--as-of", "2013-05-01T00:00:01Z", code=1).stderr
+            assert "--as-of is 2013-05-01T00:00:01Z, but data time is 2013-05-01 00:00:00Z" in said
+            assert "expected a time that has come" in said
+    finally:
+        s3.delete_object(Bucket=lake, Key="clock.json")
+        s3.delete_bucket(Bucket=lake)
+
+
 # -- invoke and replay -------------------------------------------------------------------------------------------------
 
 

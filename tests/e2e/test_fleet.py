@@ -30,7 +30,7 @@ AT_ONCE = 2
 OWN = ("demand-3", "made-3")
 #: Use cases that are trained and serving, one for each problem.
 SERVING = ("churn-0", "demand-0")
-ALARMS = ("drift", "heartbeat", "undelivered")
+ALARMS = ("drift", "quality", "unmeasured", "heartbeat", "undelivered")
 ACCOUNT = "123456789012"
 
 

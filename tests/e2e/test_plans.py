@@ -243,7 +243,7 @@ def test_the_offline_comparison_matches_the_real_preview(planned: Stand) -> None
     edit(planned, STACK_FILE, "ml.m5.xlarge", "ml.m5.2xlarge")
     edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
     edit(planned, "stacks/flights/__init__.py", '"temp": "number"', '"temp": "number", "dewpoint": "number"')
-    edit(planned, "stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
+    edit(planned, "stacks/flights/__init__.py", "calibration_alarm=0.04", 'off=("calibration",)')
     edit(planned, "stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
     edit(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
     real = summarise_steps(json.loads(planned.pulumi("preview", "--json")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,34 @@ def test_without_labels_the_events_carry_the_target() -> None:
     without = functions(without="labels")
     with pytest.raises(MillraceError, match=r"events\(\) has no column 'late', and the function labels\(\)"):
         without.events(SINCE, UNTIL)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 1 / 0", "events() failed in events: ZeroDivisionError: division by zero; correct it there"),
+        ("raise SystemExit(0)", "events() failed in events: SystemExit: 0; correct it there"),
+        ("import sys; sys.exit('no source')", "events() failed in events: SystemExit: no source; correct it there"),
+    ],
+)
+def test_a_function_that_fails_or_ends_the_process_is_named(body: str, said: str) -> None:
+    source = synthetic.data(synthetic.use_case()).replace(
+        "def events(since, until):", f"def events(since, until):\n    {body}"
+    )
+    with pytest.raises(MillraceError) as refused:
+        synthetic.functions(synthetic.use_case(), source).events(synthetic.FIRST, synthetic.LAST)
+    assert str(refused.value) == said
+
+
+def test_the_place_of_a_failure_is_the_file_of_the_use_case(tmp_path: Path) -> None:
+    source = synthetic.data(synthetic.use_case()).replace(
+        "def events(since, until):", "def events(since, until):\n    return 1 / 0"
+    )
+    pyz = synthetic.build(tmp_path, synthetic.use_case(), source)
+    done = synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF, check=False)
+    assert done.returncode == 1
+    line = source[: source.index("return 1 / 0")].count("\n") + 1
+    assert f"events() failed in stacks/toy_orders/data.py, line {line}: ZeroDivisionError" in done.stderr
 
 
 def test_features_that_read_an_unknown_column_are_refused() -> None:

@@ -23,11 +23,13 @@ from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT
 from training.io import format_time, print_progress, write_json
 from training.job import Job
-from training.metrics import single_feature_auc
+from training.metrics import find_auc_error, single_feature_auc
 
 #: Bounds of the AUC of one request-time column alone: legitimate ones seldom reach the first, and one that reaches the
 #: second contains the outcome. In a regression one legitimate column may explain most of the target.
 LEAK_WARN = 0.70
+#: How many standard errors below the estimate an AUC must still be a leak: one in a hundred.
+LEAK_DOUBT = 2.33
 LEAK_REFUSE = {Problem.BINARY: 0.80, Problem.REGRESSION: 0.99}
 #: Rows that a finding shows as examples.
 SHOWN = 3
@@ -293,11 +295,13 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
         auc = single_feature_auc(y, values[known])
         if not math.isnan(auc) and auc >= LEAK_WARN:
             level, code = Level.WARN, Code.LEAK
+            # A few outcomes order honest columns well by chance.
+            lower = auc - LEAK_DOUBT * find_auc_error(auc, y)
             if name in use_case.trusted:
                 code = Code.LEAK_TRUSTED
-            elif auc >= refuse:
+            elif lower >= refuse:
                 level, code = Level.REFUSE, Code.LEAK_REFUSED
-            bound = refuse if auc >= refuse else LEAK_WARN
+            bound = refuse if level is Level.REFUSE or (code is Code.LEAK_TRUSTED and auc >= refuse) else LEAK_WARN
             findings.add(level, code, EVENTS, name, target=use_case.target, auc=float(auc), bound=bound)
 
 

@@ -31,6 +31,7 @@ from training.job import Job
 from training.metrics import compute_metrics
 from training.modeling.champion import number_blocks
 from training.modeling.gates import make_references
+from training.modeling.leaks import refuse_leaks
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import EARLIER as EARLIER_FILE
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
@@ -84,6 +85,7 @@ def run_train(job: Job) -> None:
     features = final.compute_features(rows)
     if SCORE in features:
         raise DataError(f"feature {SCORE!r}", "has the name of the model's score", fix="rename it in features()")
+    refuse_leaks(case, {name: rows[name] for name in final.document["inputs"]}, features, outcome)
     scores = final.score(features)
     _refuse_infinite(scores)
     if not np.array_equal(Model.load(folder, job.functions).score(features), scores):

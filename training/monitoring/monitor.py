@@ -100,7 +100,7 @@ def _examine_endpoint(
     began = captured_since.astype(datetime).replace(tzinfo=UTC)
     lag = timedelta(0) if job.environment.get(JobVariable.CLOCK) else silence.LAG
     traffic = silence.fetch_traffic(job.make_client("cloudwatch"), job.names.endpoint, config, began, lag=lag)
-    report = _examine_rows(job, package, served, traffic, since, now, scratch)
+    report = examine_rows(job, package, served, traffic, since, now, scratch)
     report["model"]["config"] = endpoint["EndpointConfigName"]
     return report
 
@@ -116,7 +116,7 @@ def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.dat
     return since - np.timedelta64(job.use_case.lead_time, "us") - EARLY
 
 
-def _examine_rows(
+def examine_rows(
     job: Job,
     package: Package,
     served: Served,
