@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test pytest lint types layers engine browser docs fleet clients bench rates lock setup
+.PHONY: up test pytest lint types layers engine browser docs fleet clients faults bench rates lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -44,6 +44,10 @@ docs: setup
 	@$(BIN)/python docs/diagrams/draw.py
 	@NO_MKDOCS_2_WARNING=1 COLUMNS=100 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
 
+# Every planted fault must be named, and clean cases must stay quiet; the result is docs/faults.md. Takes some minutes.
+faults: setup
+	@$(BIN)/python -m tests.faults --write
+
 # Two dozen use cases on one platform; the tests have a dozen. Takes some minutes.
 fleet: setup engine
 	MILLRACE_TEST_FLEET=24 $(BIN)/pytest tests/e2e/test_fleet.py
@@ -72,6 +76,7 @@ setup: .venv/.ready
 # How often decisions are wrong, on made data of which the truth is known; some minutes.
 rates: setup
 	$(BIN)/python -m benchmarks.decisions
+	$(BIN)/python -m benchmarks.quality
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock

@@ -30,7 +30,7 @@ def main(facts: Path) -> int:
         facts: The path of the cloud's `daemon.json`, which names its process and the provider's socket.
 
     Returns:
-        The exit status: 1 if the local cloud is not running or names no socket, 0 when the engine is gone.
+        The exit status: 1 if the local cloud is not running, names no socket or stops, 0 when the engine is gone.
     """
     engine = os.getppid()
     running = _read_facts(facts)
@@ -52,11 +52,23 @@ def main(facts: Path) -> int:
         try:
             connection, _ = listening.accept()
         except TimeoutError:
+            # An engine that waits for a cloud that is gone would wait for ever.
+            if _read_facts(facts) is None:
+                return _tell_gone()
             continue
         connection.settimeout(None)
         number += 1
-        _join(connection, _connected(target, number))
+        try:
+            joined = _connected(target, number)
+        except OSError:
+            return _tell_gone()
+        _join(connection, joined)
     return 0
+
+
+def _tell_gone() -> int:
+    sys.stderr.write("the local cloud has stopped: start it with `millrace local start`, and run this again\n")
+    return 1
 
 
 def _read_facts(facts: Path) -> dict[str, object] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -225,3 +226,22 @@ def test_the_plugin_ends_when_the_engine_that_started_it_was_killed(tmp_path: Pa
         process.kill()
     plugin.wait(timeout=10)
     assert not plugin.is_running()
+
+
+@pytest.mark.parametrize("connects", [False, True], ids=["while it waits", "when the engine connects"])
+def test_the_plugin_ends_when_the_local_cloud_is_gone(tmp_path: Path, connects: bool) -> None:
+    """An engine that waits for a cloud that was killed would wait for ever."""
+    facts = tmp_path / "daemon.json"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as cloud:
+        facts.write_text(json.dumps({"pid": cloud.pid, "provider_socket": str(tmp_path / "p")}))
+        command = [sys.executable, "-I", "-S", relay.__file__, str(facts)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as plugin:
+            assert plugin.stdout is not None
+            port = int(plugin.stdout.readline())
+            cloud.kill()
+            cloud.wait()
+            if connects:
+                socket.create_connection(("127.0.0.1", port)).close()
+            _, said = plugin.communicate(timeout=10)
+    assert plugin.returncode == 1
+    assert said == "the local cloud has stopped: start it with `millrace local start`, and run this again\n"
