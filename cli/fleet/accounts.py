@@ -17,6 +17,7 @@ import click
 
 from cli.console.errors import CliError
 from cli.stack import connection
+from millrace.errors import DataError
 from queries.client import make_client
 
 #: Concurrent queries of one account: AWS limits their rate, and this machine has few cores.
@@ -152,7 +153,7 @@ def is_endpoint_set_by_user() -> bool:
 
 
 def try_query(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> Any:
-    """Return the result of ``question``; if AWS refuses or fails, store why in ``unknown[fact]`` and return None.
+    """Return the result of ``question``; if AWS fails, or a document cannot be read, store why and return None.
 
     Args:
         question: Queries AWS, without arguments.
@@ -165,6 +166,9 @@ def try_query(question: Callable[[], Any], unknown: dict[str, str], fact: str) -
         return question()
     except (ClientError, BotoCoreError) as error:
         unknown[fact] = explain_error(error)
+        return None
+    except DataError as error:
+        unknown[fact] = str(error)
         return None
 
 

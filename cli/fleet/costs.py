@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cli.fleet.document import CostItem, CostPart, StackDocument
 from cli.stack.target import Target
+from millrace.watching import PAGES, list_alarms
 
 if TYPE_CHECKING:
     from cli.prices import Prices
@@ -45,6 +46,12 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
         count = len(document["alarms"])
         each = prices.find_monthly_price("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
+        case = target.use_case
+        off = case.monitoring.off
+        kinds = {metric.alarm for metric in list_alarms(case.problem, has_tables=bool(case.tables), off=off)}
+        pages = sum(not kinds.isdisjoint(causes) for causes, _ in PAGES.values())
+        page = prices.find_monthly_price("aws:cloudwatch/compositeAlarm:CompositeAlarm", {}, region)
+        items.append(_item("composite alarms", str(pages), None if page is None else page * pages))
     elif stands:
         items.append(_item("alarms", "unknown", None))
     if stands:

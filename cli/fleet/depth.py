@@ -25,6 +25,7 @@ from cli.fleet.document import (
     WarningPart,
 )
 from cli.fleet.findings import Code, make_finding
+from cli.fleet.watched import find_newest_findings
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS, list_schedules
 from millrace.names import VARIANT
@@ -59,6 +60,7 @@ def add_details(target: Target, row: StackDocument) -> DeepDocument:
         "data_time": lambda: _find_data_time(target),
         "executions": lambda: {kind: runs.list_runs(target, target.names, kind, EXECUTIONS) for kind in PIPELINE_KINDS},
         "figures": lambda: find_newest_figures(target),
+        "monitor": lambda: find_newest_findings(target),
         "traffic": lambda: _find_traffic(target),
         "registry": lambda: list_package_history(target, PACKAGES),
         "schedules": lambda: _find_schedules(target, row["next"]),
@@ -79,6 +81,8 @@ def add_details(target: Target, row: StackDocument) -> DeepDocument:
         "data_time": found["data_time"],
         "executions": found["executions"],
         "figures": found["figures"],
+        "monitor": found["monitor"],
+        "off": [alarm.value for alarm in target.use_case.monitoring.off],
         "traffic": found["traffic"],
         "registry": found["registry"],
         "schedules": found["schedules"],

@@ -131,6 +131,27 @@ class PausePart(TypedDict):
     reason: str | None
 
 
+class FindingPart(TypedDict):
+    """What the monitor found beyond its threshold; ``ratio`` is the value in units of the threshold."""
+
+    alarm: str
+    subject: str
+    value: float
+    threshold: float
+    ratio: float
+    cause: str
+    text: str
+
+
+class MonitorPart(TypedDict):
+    """The newest report of the monitor; ``measured`` is False where it could not judge what was served."""
+
+    as_of: str
+    measured: bool
+    findings: list[FindingPart]
+    notes: list[str]
+
+
 class CostItem(TypedDict):
     """A part of the cost; ``monthly_usd`` is None if its price is unknown."""
 
@@ -245,6 +266,8 @@ class DeepDocument(StackDocument):
     data_time: datetime | None
     executions: dict[str, list[RunPart]] | None
     figures: dict[str, Any] | None
+    monitor: MonitorPart | None
+    off: list[str]
     traffic: dict[str, Any] | None
     registry: list[PackageHistory] | None
     schedules: list[ScheduleState] | None

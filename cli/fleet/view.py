@@ -373,6 +373,11 @@ def _say_figures(found: DeepDocument) -> None:
     else:
         say(f"monitor: last published {format_age(figures['at'])} ago, {format_time(figures['at'])}")
         print_table((name, f"{value:.4g}") for name, value in figures.items() if name not in ("at", "age_seconds"))
+    if monitor := found["monitor"]:
+        for finding in monitor["findings"]:
+            say(f"  {finding['alarm']}: {finding['text']}")
+        if not monitor["measured"]:
+            say(f"  it could not judge what was served: {'; '.join(monitor['notes'])}")
     if traffic and traffic["requests"]:
         errors = f"{traffic['errors_5xx'] or 0:.0f} failed, {traffic['errors_4xx'] or 0:.0f} refused"
         latency = traffic["latency_ms_p99"]
@@ -382,6 +387,8 @@ def _say_figures(found: DeepDocument) -> None:
 
 def _say_alarms(found: DeepDocument) -> None:
     say("alarms" if found["alarms"] else f"alarms: {_name_emptiness(found, 'alarms')}")
+    if found["off"]:
+        say(f"  off, by monitoring.off: {', '.join(found['off'])}")
     signs = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
     rows = []
     for alarm in found["alarms"]:

@@ -97,7 +97,7 @@ def test_serving_and_pending_versions_and_firing_alarms_are_shown(seen: Seen) ->
         "version", "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout",
         "approved",
         "pending", "missing", "warnings", "alarms", "last", "next", "paused", "cost", "unknown", "attention",
-        "data_time", "executions", "figures", "traffic", "registry", "schedules", "dead_letters",
+        "data_time", "executions", "figures", "monitor", "off", "traffic", "registry", "schedules", "dead_letters",
     }  # fmt: skip
     endpoint = found["endpoint"]
     assert (endpoint["status"], endpoint["version"], endpoint["instance_type"]) == ("InService", 1, "ml.m5.large")

@@ -50,6 +50,22 @@ def test_a_full_report_has_three_plots_with_all_values() -> None:
     assert heights == pytest.approx([137.5, 55, 137.5, 110, 137.5, 165, 137.5, 220])
 
 
+def test_what_was_judged_is_shown_with_its_threshold_the_worst_first() -> None:
+    checks = [
+        {"alarm": "skew", "value": 0.001, "threshold": 0.01, "ratio": 0.1, "text": "no feature differs"},
+        {"alarm": "volume", "value": 1.4, "threshold": 0.7, "ratio": 2.0, "text": "2024-04-14 has <12> rows"},
+    ]
+    html = render({**REPORT, "checks": checks}, Monitoring(off=("volume",)))
+    rows = re.findall(r"<tr[^>]*><td>(?:volume \(off\)|skew)</td>.*?</tr>", html)
+    assert rows == [
+        '<tr class="beyond"><td>volume (off)</td><td>1.4</td><td>0.7</td><td>2</td>'
+        '<td class="text">2024-04-14 has &lt;12&gt; rows</td></tr>',
+        '<tr><td>skew</td><td>0.001</td><td>0.01</td><td>0.1</td><td class="text">no feature differs</td></tr>',
+    ]
+    assert "@media (prefers-color-scheme: dark)" in html
+    assert "@media print" in html
+
+
 def test_each_test_of_a_column_is_shown_with_its_threshold() -> None:
     html = render(REPORT, Monitoring())
     assert "largest drift, size (values; alarm above 1)" in html

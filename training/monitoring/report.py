@@ -19,10 +19,17 @@ td, th {{ padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px 
 td:first-child, th:first-child {{ text-align: left }}
 .facts {{ display: flex; flex-wrap: wrap; gap: 1.5rem; padding: 0; list-style: none }}
 .facts b {{ display: block; font-size: 1.3rem }} .plots {{ display: flex; flex-wrap: wrap; gap: 2rem }}
+tr.beyond td {{ font-weight: 600 }} td.text {{ text-align: left; white-space: normal }}
+@media (prefers-color-scheme: dark) {{
+body {{ background: #16191d; color: #e4e7eb }} td, th {{ border-bottom-color: #3a4048 }}
+svg {{ background: #fff; border-radius: 4px }}
+}}
+@media print {{ body {{ max-width: none; margin: 0 }} h2, svg, tr {{ break-inside: avoid }} }}
 svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-serif; fill: {INK} }}
 """
 
 
+_CHECK_HEAD = ("alarm", "value", "threshold", "in units of it", "what was judged")
 _COLUMN_HEAD = (
     "column", "drift", "PSI of its values", "of missing ones", "share of new ones", "share of rare ones",
     "index by days alone", "missing in training", "missing now", "informational",
@@ -32,7 +39,7 @@ _COLUMN_HEAD = (
 def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
-    parts = [_facts(report, monitoring), _list("Notes", report.notes)]
+    parts = [_facts(report, monitoring), _render_checks(report, monitoring), _list("Notes", report.notes)]
     if drifts:
         parts.append(f"<h2>Drift against training</h2>{_plot_drift(drifts)}")
     plots = []
@@ -71,6 +78,21 @@ def _facts(report: MonitorReport, monitoring: Monitoring) -> str:
         facts.append(("rows that differ from the join", report.skew.rows))
     items = "".join(f"<li><b>{_shown(value)}</b>{escape(name)}</li>" for name, value in facts)
     return f'<ul class="facts">{items}</ul>'
+
+
+def _render_checks(report: MonitorReport, monitoring: Monitoring) -> str:
+    """Return the table of all that was judged, what is furthest beyond its threshold first."""
+    if not report.checks:
+        return ""
+    rows = []
+    for check in sorted(report.checks, key=lambda check: -check.ratio):
+        alarm = f"{check.alarm} (off)" if check.alarm in monitoring.off else check.alarm
+        figures = "".join(f"<td>{_shown(value)}</td>" for value in (check.value, check.threshold, check.ratio))
+        cells = f'<td>{escape(alarm)}</td>{figures}<td class="text">{escape(check.text)}</td>'
+        beyond = ' class="beyond"' if check.ratio > 1.0 else ""
+        rows.append(f"<tr{beyond}>{cells}</tr>")
+    header = "".join(f"<th>{name}</th>" for name in _CHECK_HEAD)
+    return f"<h2>What was judged</h2><table><tr>{header}</tr>{''.join(rows)}</table>"
 
 
 def _list(title: str, items: Sequence[str]) -> str:

@@ -1,0 +1,51 @@
+"""What the newest run of the monitor found: checks beyond their threshold, with figure, threshold and cause."""
+
+from __future__ import annotations
+
+from cli.fleet import runs
+from cli.fleet.document import FindingPart, MonitorPart
+from cli.stack.target import Target
+from millrace.monitor_report import MonitorReport
+from millrace.names import MONITOR, MONITOR_REPORTS
+from queries.documents import find_document
+from queries.pipelines import SUCCEEDED
+
+#: The newest executions of the monitor among which one that succeeded is looked for.
+_SEARCHED = 5
+
+
+def find_newest_findings(target: Target) -> MonitorPart | None:
+    """Return what the newest successful run of the monitor found; None where there is none, or its report is gone.
+
+    Args:
+        target: The stack, with the clients of its account.
+    """
+    for run in runs.list_runs(target, target.names, MONITOR, _SEARCHED):
+        if run["status"] != SUCCEEDED:
+            continue
+        key = target.names.key(MONITOR_REPORTS, run["execution"].rpartition("/")[2], "monitor.json")
+        report = find_document(target.client("s3"), f"s3://{target.names.lake}/{key}", MonitorReport)
+        return None if report is None else describe_findings(report)
+    return None
+
+
+def describe_findings(report: MonitorReport) -> MonitorPart:
+    """Return the checks of a report that are beyond their threshold, the largest first.
+
+    Args:
+        report: The report of the monitor.
+    """
+    beyond = sorted((check for check in report.checks if check.ratio > 1.0), key=lambda check: -check.ratio)
+    findings: list[FindingPart] = [
+        {
+            "alarm": check.alarm,
+            "subject": check.subject,
+            "value": check.value,
+            "threshold": check.threshold,
+            "ratio": check.ratio,
+            "cause": check.cause,
+            "text": check.text,
+        }
+        for check in beyond
+    ]
+    return {"as_of": report.as_of, "measured": report.measured, "findings": findings, "notes": report.notes}
