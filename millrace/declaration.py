@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from millrace.errors import InvalidValueError
 from millrace.fields import NOTHING, Column, Duration, Interval, Name, Parameter, Span, TableName
-from millrace.metrics import CHAMPION_METRIC, METRICS, Problem
+from millrace.metrics import AUDITED, CHAMPION_METRIC, METRICS, Problem
 from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
 from millrace.part import Part
@@ -294,12 +294,14 @@ class UseCase(Part):
         if double := {column for column in audited if audited.count(column) > 1}:
             raise InvalidValueError("slices", f"name {sorted(double)} twice", fix="combine their bounds in one")
         for part in self.slices:
-            if self.problem is not Problem.BINARY and (part.max_tpr_gap or part.max_fpr_gap):
-                raise InvalidValueError(
-                    f"slices: Slice({part.column!r})",
-                    "bounds a gap of true or false positive rates, which only binary problems have",
-                    fix="remove the bound",
-                )
+            for rate, bound in part.bounds.items():
+                if bound is not None and rate not in AUDITED[self.problem]:
+                    raise InvalidValueError(
+                        f"slices: Slice({part.column!r}, max_{rate}_gap={bound:g})",
+                        f"bounds a rate that {self.problem.value} problems do not have",
+                        expected=f"one of {', '.join(f'max_{each}_gap' for each in AUDITED[self.problem])}",
+                        fix="remove the bound",
+                    )
         if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
             raise InvalidValueError(
                 "monitoring.calibration_alarm", "needs probabilities, which only binary problems have", fix="remove it"

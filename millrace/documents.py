@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from millrace.errors import DataError
@@ -216,31 +217,60 @@ class Comparison(Document):
 
 
 class Rates(Document):
-    """The rates of one group at the threshold; None where undefined."""
+    """The rates of one group at the threshold, or the errors of a regression; None where undefined."""
 
     rows: int
+    mae: float | None = None
+    bias: float | None = None
     base_rate: float | None = None
     tpr: float | None = None
     fpr: float | None = None
     roc_auc: float | None = None
 
 
+class Gap(Document):
+    """The largest difference of a rate between two groups.
+
+    Attributes:
+        value: The difference; None where fewer than two groups can be judged.
+        lower: The lower end of its interval, for all pairs of groups together.
+        upper: The upper end.
+        bound: The declared bound; None where there is none.
+        between: The two groups.
+        unclear: Groups with too few rows to tell.
+    """
+
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    bound: float | None = None
+    between: list[str] = Field(default_factory=list)
+    unclear: list[str] = Field(default_factory=list)
+
+
 class Slice(Document):
-    """The groups of one column, and the largest differences between those with enough rows.
+    """The groups of one column, and the differences between them.
 
     Attributes:
         groups: The rates of each group.
-        tpr_gap: The largest difference of true positive rates; None where fewer than two groups have enough rows.
-        fpr_gap: The largest difference of false positive rates; None where fewer than two groups have enough rows.
-        max_tpr_gap: The declared bound; None where there is none.
-        max_fpr_gap: The declared bound; None where there is none.
+        gaps: Rate → its largest difference, by the names in :data:`millrace.metrics.AUDITED`.
     """
 
     groups: dict[str, Rates] = Field(default_factory=dict)
-    tpr_gap: float | None = None
-    fpr_gap: float | None = None
-    max_tpr_gap: float | None = None
-    max_fpr_gap: float | None = None
+    gaps: dict[str, Gap] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier(cls, given: Any) -> Any:
+        """Read the gaps of the previous version, which had two of them, without an interval."""
+        if not isinstance(given, dict) or "gaps" in given:
+            return given
+        gaps = {
+            rate: {"value": given.get(f"{rate}_gap"), "bound": given.get(f"max_{rate}_gap")}
+            for rate in ("tpr", "fpr")
+            if f"{rate}_gap" in given
+        }
+        return {**given, "gaps": gaps}
 
 
 class Evaluation(Document):

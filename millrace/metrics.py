@@ -62,3 +62,10 @@ def get_direction(problem: Problem, metric: str) -> Direction:
         metric: The name of a metric that the problem type has in :data:`METRICS`.
     """
     return METRICS[problem][metric]
+
+
+#: The rates whose differences between groups are audited, by problem type; `Slice` has a bound for each.
+AUDITED: Final[dict[Problem, tuple[str, ...]]] = {
+    Problem.BINARY: ("tpr", "fpr", "selection", "precision"),
+    Problem.REGRESSION: ("error", "bias"),
+}

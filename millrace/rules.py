@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from millrace.errors import InvalidValueError
 from millrace.fields import NOTHING, Column, Duration, Interval, TableName
-from millrace.metrics import RANGES
+from millrace.metrics import AUDITED, RANGES
 from millrace.part import Part
 from millrace.watching import MonitorAlarm
 
@@ -67,14 +67,28 @@ class Slice(Part):
 
     column: Column
     max_tpr_gap: float | None = Field(default=None, gt=0, le=1)
-    """Largest allowed difference of true positive rates between two groups; None only reports it."""
+    """Largest allowed difference of true positive rates between two groups, of a binary problem; None only reports it.
+    A bound is exceeded only where the whole interval of the difference is beyond it."""
     max_fpr_gap: float | None = Field(default=None, gt=0, le=1)
-    """Largest allowed difference of false positive rates between two groups; None only reports it."""
+    """The same of false positive rates: with `max_tpr_gap`, equalised odds."""
+    max_selection_gap: float | None = Field(default=None, gt=0, le=1)
+    """The same of the shares that are selected: demographic parity."""
+    max_precision_gap: float | None = Field(default=None, gt=0, le=1)
+    """The same of the shares of selected ones that are right: predictive parity."""
+    max_error_gap: float | None = Field(default=None, gt=0)
+    """Largest allowed difference of mean absolute errors, of a regression, in units of the one of all rows."""
+    max_bias_gap: float | None = Field(default=None, gt=0)
+    """The same of mean errors: one group is predicted too high and another too low."""
     min_rows: int = Field(default=500, ge=30)
     """Smaller groups are reported but not judged: their gap is mostly noise."""
 
     def __init__(self, column: str | None = None, /, **fields: Any) -> None:
         super().__init__(**fields if column is None else {"column": column, **fields})
+
+    @property
+    def bounds(self) -> dict[str, float | None]:
+        """The declared bounds, by the name of the rate whose difference they bound."""
+        return {rate: getattr(self, f"max_{rate}_gap") for rates in AUDITED.values() for rate in rates}
 
 
 class Champion(Part):

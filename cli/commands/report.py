@@ -166,6 +166,7 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
         "figure": format_figure,
         "bound": gates.format_bound,
         "gaps": _gaps,
+        "group_columns": _list_group_columns,
         "outcome": _outcome,
         "day": lambda text: str(text or "?")[:10],
         "cell": lambda text: " ".join(str(text).split()).replace("|", "\\|"),
@@ -196,13 +197,37 @@ def _decided(found: ReportDocument) -> str:
 
 
 def _gaps(audited: Mapping[str, Any]) -> list[Document]:
-    """Return the gaps between groups with their bounds."""
+    """Return the gaps between groups with their intervals and bounds; a bound is exceeded by the whole interval."""
     found = []
-    for key, name in (("tpr", "gap of true positive rates"), ("fpr", "gap of false positive rates")):
-        value, bound = audited.get(f"{key}_gap"), audited.get(f"max_{key}_gap")
-        passed = None if value is None or bound is None else value <= bound
-        found.append({"name": name, "value": value, "bound": bound, "passed": passed})
+    for rate, gap in audited["gaps"].items():
+        value, lower, bound = gap["value"], gap["lower"], gap["bound"]
+        passed = None if value is None or bound is None else (value if lower is None else lower) <= bound
+        interval = "" if lower is None else f" ({format_figure(lower)} to {format_figure(gap['upper'])})"
+        unclear = f"; cannot tell about {', '.join(gap['unclear'])}" if gap["unclear"] else ""
+        found.append(
+            {"name": _GAPS[rate], "value": value, "interval": interval, "bound": bound, "passed": passed,
+             "unclear": unclear}
+        )  # fmt: skip
     return found
+
+
+#: What the differences between groups are called, by their rate.
+_GAPS = {
+    "tpr": "equal opportunity, gap of true positive rates", "fpr": "gap of false positive rates",
+    "selection": "demographic parity, gap of selection rates", "precision": "predictive parity, gap of precisions",
+    "error": "gap of mean absolute errors", "bias": "gap of mean errors",
+}  # fmt: skip
+#: The columns of the table of groups.
+_OF_GROUPS = {
+    "rows": "rows", "base_rate": "base rate", "tpr": "true positive rate", "fpr": "false positive rate",
+    "roc_auc": "ROC AUC", "mae": "mean absolute error", "bias": "mean error",
+}  # fmt: skip
+
+
+def _list_group_columns(audited: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns of a table of groups: those that any group has."""
+    groups = audited["groups"].values()
+    return {key: title for key, title in _OF_GROUPS.items() if any(rates[key] is not None for rates in groups)}
 
 
 def _outcome(run: Mapping[str, Any]) -> str:

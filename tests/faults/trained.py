@@ -202,7 +202,8 @@ def judge(case: UseCase, y: Array, p: Array, bands: Array | None = None) -> Foun
     """Return the gates that fail on a holdout of thirty days."""
     case = UseCase(**{**case.model_dump(), "slices": [part for part in case.slices if part.column == "band"]})
     times = np.datetime64("2024-03-01", "us") + np.sort(np.arange(len(y)) * 30 // len(y)) * DAY
-    columns = {"y": y, "p": p, "band": bands if bands is not None else np.full(len(y), "odd", dtype=object)}
+    bands = np.full(len(y), "odd", dtype=object) if bands is None else bands
+    columns = {"y": y, "p": p, case.event_time: times, "band": bands}
     measured = gates.measure_gates(case, y, p, times)
     failed = gates.find_failures(case, measured, audit_slices(case, columns), y, p, {"base_rate": float(np.mean(y))})
     return [("gate", text) for text in failed]
@@ -215,7 +216,7 @@ def draw(seed: int, count: int = 4000) -> tuple[Array, Array]:
     return (rng.random(count) < p).astype(float), p
 
 
-@plant(GATE, "a model finds the outcomes of one group only", "gate", "TPR gap between groups of band")
+@plant(GATE, "a model finds the outcomes of one group only", "gate", "tpr gap between the groups even and odd of band")
 def _() -> Found:
     case = UseCase(**{**declare().model_dump(), "slices": [Slice("band", max_tpr_gap=0.2, min_rows=200)]})
     y, p = draw(5)

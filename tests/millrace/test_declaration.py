@@ -367,7 +367,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "gap of rates in a regression",
         lambda: case(problem="regression", slices=[Slice("region", max_tpr_gap=0.1)]),
-        ["use case 'churn'", "slices", "Slice('region')", "only binary", "remove the bound"],
+        ["use case 'churn'", "Slice('region', max_tpr_gap=0.1)", "regression problems do not have", "max_error_gap"],
     ),
     (
         "slice twice",

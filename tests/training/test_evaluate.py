@@ -65,7 +65,8 @@ def make_holdout(seed: int = 0) -> dict[str, Any]:
     p = np.where(y == 1, 0.9, 0.1)
     p[:400][(y[:400] == 1) & (np.arange(400) % 4 == 0)] = 0.1
     p[800:] = 0.1
-    return {"y": y, "p": p, "band": band, "size": rng.random(820).astype(np.float32)}
+    times = np.datetime64("2026-01-01", "us") + np.arange(820) // 41 * np.timedelta64(1, "D")
+    return {"y": y, "p": p, "placed_at": times, "band": band, "size": rng.random(820).astype(np.float32)}
 
 
 def list_failures(case: UseCase) -> list[str]:
@@ -78,8 +79,14 @@ def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
     found = audit_slices(case, make_holdout())
     rates = {name: group.tpr for name, group in found["band"].groups.items()}
     assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
-    assert (found["band"].tpr_gap, found["band"].fpr_gap) == (0.5, 0.0)
-    assert list_failures(case) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
+    gaps = found["band"].gaps
+    assert {rate: gap.value for rate, gap in gaps.items()} == {
+        "tpr": 0.5, "fpr": 0.0, "selection": 0.25, "precision": 0.0,
+    }  # fmt: skip
+    assert (gaps["tpr"].between, gaps["tpr"].unclear, gaps["tpr"].bound) == (["a", "b"], ["c"], 0.4)
+    [failure] = list_failures(case)
+    assert failure.startswith("tpr gap between the groups a and b of band is 0.500, at least 0.4")
+    assert failure.endswith("; expected at most 0.4")
     assert list_failures(synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])) == []
 
 

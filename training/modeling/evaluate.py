@@ -31,16 +31,18 @@ from millrace.documents import (
 from millrace.environment import Promotion
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
+from millrace.metrics import Problem
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages
 from training import columns as c
-from training.columns import Columns
+from training.bias import audit_groups
+from training.columns import Array, Columns
 from training.data.dataset import FEWEST, FOLD, Dataset
 from training.data.dataset import HOLDOUT as HELD_OUT
 from training.io import print_progress, write_json
 from training.job import Job
 from training.metrics import compute_calibration_bins, compute_metrics, compute_rates, round_floats
 from training.modeling import gates
-from training.modeling.champion import compare_predictions
+from training.modeling.champion import compare_predictions, number_blocks
 from training.modeling.model import EARLIER, HOLDOUT, Model
 from training.modeling.score import score_with
 from training.notify import tell_people
@@ -140,28 +142,27 @@ def _tell_people(job: Job, has_failed: bool, status: str, reason: str, compariso
 
 
 def audit_slices(case: UseCase, holdout: Columns) -> dict[str, Slice]:
-    """Return the rates of the groups of each slice, and the gaps between groups with enough rows."""
+    """Return the rates of the groups of each slice, and the differences between groups."""
+    y, p = holdout["y"], holdout["p"]
+    days = number_blocks(holdout[case.event_time], np.timedelta64(case.champion.block, "us"))
     found: dict[str, Slice] = {}
     for part in case.slices:
         groups = name_groups(holdout[part.column], find_edges(holdout[part.column]))
-        by_group = {
-            name: compute_rates(holdout["y"][groups == name], holdout["p"][groups == name], case.threshold)
-            for name in np.unique(groups)
-        }
-        judged = [group for group in by_group.values() if int(group["rows"] or 0) >= part.min_rows]
-        found[part.column] = Slice(
-            groups={str(name): Rates.model_validate(group) for name, group in by_group.items()},
-            max_tpr_gap=part.max_tpr_gap,
-            max_fpr_gap=part.max_fpr_gap,
-            tpr_gap=_gap([group["tpr"] for group in judged]),
-            fpr_gap=_gap([group["fpr"] for group in judged]),
+        rates = {str(name): _measure_group(case, y[groups == name], p[groups == name]) for name in np.unique(groups)}
+        gaps = audit_groups(
+            case.problem, y, p, groups, days, threshold=case.threshold, min_rows=part.min_rows, bounds=part.bounds
         )
+        found[part.column] = Slice(groups=rates, gaps=gaps)
+        for rate, gap in gaps.items():
+            if gap.bound is not None and gap.unclear:
+                print_progress(f"cannot tell about the {rate} of {part.column}={', '.join(gap.unclear)}: too few rows")
     return found
 
 
-def _gap(found: list[float | int | None]) -> float | None:
-    known = [value for value in found if value is not None]
-    return max(known) - min(known) if len(known) > 1 else None
+def _measure_group(case: UseCase, y: Array, p: Array) -> Rates:
+    if case.problem is Problem.BINARY:
+        return Rates.model_validate(compute_rates(y, p, case.threshold))
+    return Rates(rows=len(y), mae=float(np.mean(np.abs(p - y))), bias=float(np.mean(p - y)))
 
 
 def compare_with_champion(

@@ -134,10 +134,13 @@ def _describe(result: MeasuredGate) -> str:
 def _find_unfair(slices: Mapping[str, Slice]) -> list[str]:
     failed = []
     for name, found in slices.items():
-        gaps = (("TPR", found.tpr_gap, found.max_tpr_gap), ("FPR", found.fpr_gap, found.max_fpr_gap))
-        for gap, value, limit in gaps:
-            if limit is not None and value is not None and value > limit:
-                failed.append(f"{gap} gap between groups of {name} is {value:.3f}; expected at most {limit:g}")
+        for rate, gap in found.gaps.items():
+            if gap.bound is None or gap.value is None or gap.lower is None or gap.lower <= gap.bound:
+                continue
+            failed.append(
+                f"{rate} gap between the groups {' and '.join(gap.between)} of {name} is {gap.value:.3f}, at least "
+                f"{gap.lower:.3f}; expected at most {gap.bound:g}"
+            )
     return failed
 
 

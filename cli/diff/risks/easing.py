@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeGuard
 
 from cli.diff.declared import UseCase, key_lists
+from millrace.metrics import AUDITED
 
 Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -145,7 +146,7 @@ def list_identity_changes(before: UseCase | None, after: UseCase | None) -> list
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
 
-_GAPS = ("max_tpr_gap", "max_fpr_gap")
+_GAPS = tuple(f"max_{rate}_gap" for rates in AUDITED.values() for rate in rates)
 
 
 def _audits(use_case: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
