@@ -122,6 +122,10 @@ class DataError(MillraceError, ValueError):
     """A batch of data that must not be trained on: the rule, the rows, an example."""
 
 
+class OwnCodeError(DataError):
+    """A failure of a use case's own code; its cause has the way there, which the job's log shows."""
+
+
 class RequestError(MillraceError, ValueError):
     """A request that the model does not accept; the message names the field."""
 

@@ -55,6 +55,7 @@ def make_client(
 
     Raises:
         botocore.exceptions.BotoCoreError: There is no such profile, or no region.
+        InvalidValueError: The address of AWS is malformed.
     """
     # A preview that calls no hook does not pay for the import.
     from botocore.config import Config

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, OwnCodeError
 from millrace.inventory import JobVariable
 
 #: Bytes of a processing job's message, or of a training job's failure, that SageMaker shows.
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(options)
     except MillraceError as error:
+        if isinstance(error, OwnCodeError):
+            # Whoever wrote the code looks for the way there, in the job's log.
+            traceback.print_exception(error.__cause__)
         _fail(options.step, str(error), error)
     except Exception as error:  # noqa: BLE001 - every error must reach SageMaker before the process ends
         traceback.print_exc()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from millrace import FeatureTable, UseCase
-from millrace.errors import DataError, DeclarationError, Diagnosis, MillraceError
+from millrace.errors import DataError, DeclarationError, Diagnosis, MillraceError, OwnCodeError
 from millrace.metrics import Problem
 from training.columns import (
     Array,
@@ -323,7 +323,7 @@ def _run_own(name: str, function: Callable[..., Any], *arguments: Any, passes: t
         places = [frame for frame in traceback.extract_tb(error.__traceback__) if "/stacks/" in frame.filename]
         where = f"stacks/{places[-1].filename.rpartition('/stacks/')[2]}, line {places[-1].lineno}" if places else name
         message = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise DataError(f"{name}()", f"failed in {where}: {message}", fix="correct it there") from error
+        raise OwnCodeError(f"{name}()", f"failed in {where}: {message}", fix="correct it there") from error
 
 
 def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:

@@ -215,7 +215,7 @@ def a_new_output(upstream: Upstream) -> None:
 
 
 def another_alarm_description(upstream: Upstream) -> None:
-    upstream.edit("components/drift_alarms.py", "has not run for two of its intervals", "is late twice")
+    upstream.edit("components/drift_alarms.py", "for two runs of the monitor", "twice in a row")
 
 
 def another_default_bake(upstream: Upstream) -> None:

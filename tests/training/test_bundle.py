@@ -88,7 +88,9 @@ def test_an_error_in_use_case_code_is_reported_with_its_traceback(tmp_path: Path
     done = synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF, check=False)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert (tmp_path / "job/output/message").read_text() == "OSError: the disk is gone"
+    line = source[: source.index("raise OSError")].count("\n") + 1
+    said = (tmp_path / "job/output/message").read_text()
+    assert said.startswith(f"queues() failed in stacks/toy_orders/data.py, line {line}: OSError: the disk is gone")
 
 
 def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:

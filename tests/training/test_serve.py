@@ -436,7 +436,9 @@ def test_sigterm_lets_requests_finish(clumsy: Path) -> None:
 def test_a_server_keeps_serving_after_the_model_fails_on_a_row(clumsy: Path) -> None:
     with serving(clumsy) as server:
         status, answer = server.invoke({**RECORD, "kind": "wrong"})
-        assert (status, answer["error"]) == (500, "the model failed: ZeroDivisionError: division by zero")
+        assert status == 500
+        assert answer["error"].startswith("features() failed in stacks/")
+        assert "ZeroDivisionError: division by zero" in answer["error"]
         assert "Traceback" in server.log()
         assert server.invoke(RECORD)[0] == 200
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from millrace import DeclarationError, MillraceError
-from millrace.errors import DataError, Diagnosis
+from millrace.errors import DataError, Diagnosis, OwnCodeError
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from training.columns import Array, find_kind
@@ -237,6 +237,8 @@ class Server:
         except Refusal as refusal:
             status, document = refusal.status, refusal.document
         except (StoreError, DataError) as error:
+            if isinstance(error, OwnCodeError):
+                traceback.print_exception(error.__cause__)
             sys.stderr.write(f"error: {path}: request {request.id}: {error}\n")
             status, document = 500, {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - the server survives every error of the use case's own code
