@@ -5,6 +5,7 @@ MillraceError
 ├── DeclarationError (ValueError)           a use case or environment that is not valid
 ├── InvalidValueError (ValueError)          a field or argument that is not valid
 ├── DataError (ValueError)                  a batch of data that must not be trained on
+│   └── OwnCodeError                        a use case's own code that fails
 ├── RequestError (ValueError)               a request that the model does not accept
 │   └── Refusal                             a request error with its HTTP status, field and row
 ├── StoreError                              the online feature store does not answer
