@@ -148,6 +148,24 @@ class Check(Document):
     cause: str = ""
 
 
+class Explanation(Document):
+    """How much of a move one feature explains by itself.
+
+    Attributes:
+        of: What moved: `score`, or `loss` for the squared error beyond the one that the probabilities expect.
+        feature: The feature.
+        share: The share of the move that is gone once the feature is distributed as in training.
+        lower: The lower end of its interval.
+        upper: The upper end.
+    """
+
+    of: str
+    feature: str
+    share: float
+    lower: float
+    upper: float
+
+
 class MonitorReport(Document):
     """The monitor's report on a window of served rows; what was not measured is not set.
 
@@ -174,6 +192,7 @@ class MonitorReport(Document):
         calibration_of: The figures of calibration, with what chance makes of them.
         skew: The rows whose features differ from those of training.
         checks: All that was judged.
+        explained: The features that explain a move of the score or of the loss.
         versions: Version of the model → rows in the window that it answered; `0` where the answer does not say.
         judged: Rows with a certain outcome that the serving version answered: quality is measured on them.
         measured: Whether the monitor could judge what was served.
@@ -203,6 +222,7 @@ class MonitorReport(Document):
     calibration_of: dict[str, float] = Field(default_factory=dict)
     skew: Skew | None = None
     checks: list[Check] = Field(default_factory=list)
+    explained: list[Explanation] = Field(default_factory=list)
     versions: dict[str, int] = Field(default_factory=dict)
     judged: int | None = None
     measured: bool = False

@@ -73,20 +73,31 @@ def compute_shares(bins: Mapping[str, Any], values: Array) -> list[float]:
         Shares of all rows, from 0 to 1: of the categories and of all other texts, or of the intervals between edges and
         of the mode; then of missing values.
     """
+    count = len(bins["categories"]) + 2 if bins["kind"] == "text" else len(bins["edges"]) + 3
+    counts = np.bincount(assign_bins(bins, values), minlength=count)
+    return [float(count) / max(len(values), 1) for count in counts.tolist()]
+
+
+def assign_bins(bins: Mapping[str, Any], values: Array) -> Array:
+    """Return the bin of each row, in the order of :func:`compute_shares`.
+
+    Args:
+        bins: A column's `kind` and bins, from :func:`compute_baseline`.
+        values: The column's values.
+    """
     missing = is_missing(values)
     present = values[~missing]
     if bins["kind"] == "text":
         categories = np.array(bins["categories"], dtype=str)
         texts = present.astype(str)
-        index = np.searchsorted(categories, texts)
-        known = np.isin(texts, categories)
-        counts = np.bincount(np.where(known, index, len(categories)), minlength=len(categories) + 1)
+        index = np.where(np.isin(texts, categories), np.searchsorted(categories, texts), len(categories))
+        last = len(categories) + 1
     else:
         numbers = present.astype(np.float64)
         is_mode = numbers == bins["mode"] if bins["mode"] is not None else np.zeros(len(numbers), dtype=bool)
-        counts = np.bincount(
-            np.searchsorted(np.array(bins["edges"]), numbers[~is_mode], side="right"),
-            minlength=len(bins["edges"]) + 1,
-        )
-        counts = np.append(counts, is_mode.sum())
-    return [float(count) / max(len(values), 1) for count in (*counts.tolist(), int(missing.sum()))]
+        index = np.searchsorted(np.array(bins["edges"]), numbers, side="right")
+        index = np.where(is_mode, len(bins["edges"]) + 1, index)
+        last = len(bins["edges"]) + 2
+    found = np.full(len(values), last, dtype=np.int64)
+    found[~missing] = index
+    return found

@@ -106,6 +106,8 @@ def run_trial(folder: Path, plan: Plan) -> Trial:
     from training.data.ingest import collect_snapshot
     from training.functions import Functions
     from training.metrics import compute_metrics
+    from training.modeling.gates import find_useless, make_references
+    from training.modeling.leaks import find_leaks
     from training.modeling.model import fit_model
 
     assert plan.replay_from
@@ -137,9 +139,17 @@ def run_trial(folder: Path, plan: Plan) -> Trial:
             return Trial({}, 0.0, 0.0, len(y), leaks, refusals, hints)
         if absent := tuple(name for name, values in train.items() if is_missing(values).all()):
             return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints, absent)
+        features = functions.features(train)
+        for leak in find_leaks(case, features, learnt):
+            if len(leak.columns) == 1 and leak.columns[0] not in case.trusted:
+                leaks[leak.columns[0]] = leak.auc
+        if leaks:
+            return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             p = fit_model(functions, case.parameters, train, learnt).predict(holdout)
+        useless = find_useless(case, y, p, make_references(case.problem, learnt))
+        hints += tuple(f"{text}: training refuses such a model" for text in useless)
         return Trial(
             compute_metrics(case.problem, y, p), *_measure_baseline(plan, learnt, y, p), len(y), leaks, refusals, hints
         )

@@ -86,6 +86,12 @@ def _() -> Found:
     return firing(serving)
 
 
+@plant(DRIFT, "the scores move with one feature, and the report says how much of it", "explained", "size", "score")
+def _() -> Found:
+    report = change_world(serve(), "size", lambda size: (size + 2 * np.nanstd(size)).astype(np.float32)).watch()
+    return [("explained", f"{each.share:.0%} of the {each.of}: {each.feature}") for each in report.explained[:1]]
+
+
 # -- skew --------------------------------------------------------------------------------------------------------------
 
 

@@ -102,7 +102,7 @@ def find_failures(
         *_find_unjudgeable(case, y),
         *(_describe(result) for result in results if not result.passed),
         *_find_unfair(slices),
-        *_find_useless(case, y, p, references),
+        *find_useless(case, y, p, references),
         *_find_too_good(case, y, p),
     ]
 
@@ -144,7 +144,15 @@ def _find_unfair(slices: Mapping[str, Slice]) -> list[str]:
     return failed
 
 
-def _find_useless(case: UseCase, y: Array, p: Array, references: Mapping[str, float]) -> list[str]:
+def find_useless(case: UseCase, y: Array, p: Array, references: Mapping[str, float]) -> list[str]:
+    """Return one sentence for each reference that a model does not beat.
+
+    Args:
+        case: The declaration.
+        y: The outcomes of the holdout.
+        p: The scores of the holdout.
+        references: The predictions without a model, from :func:`make_references`.
+    """
     metric = CHAMPION_METRIC[case.problem]
     mine = compute_loss(case.problem, metric, y, p)
     failed = []

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from millrace import UseCase
-from millrace.monitor_report import Shift
+from millrace.metrics import Problem
+from millrace.monitor_report import Explanation, Shift
 from millrace.watching import MonitorAlarm
+from training import columns as c
 from training.columns import Columns, is_missing
 from training.drift import compute_shares
 from training.io import read_json
-from training.modeling.model import BASELINE
+from training.modeling.model import BASELINE, HOLDOUT
 from training.modeling.score import score_with
 from training.modeling.train import SCORE
+from training.monitoring.causes import MOST, explain_move
 from training.monitoring.window import Window
 from training.registry import Package
 from training.significance import FEWEST_WINDOWS, KINDS, VALUES, measure_shifts
@@ -79,6 +82,33 @@ def measure_drift(window: Window, package: Package, features: Columns) -> dict[s
         now = compute_shares(baseline[SCORE], scores)
         report["scores"] = {"edges": baseline[SCORE]["edges"], "then": baseline[SCORE]["shares"], "now": now}
     return report
+
+
+def explain_moves(window: Window, package: Package, features: Columns) -> list[Explanation]:
+    """Return which features explain that the scores, or the losses, of the serving version have moved.
+
+    Args:
+        window: The window.
+        package: The serving model.
+        features: The features of the rows whose inputs are all known.
+    """
+    chosen = window.current[window.complete]
+    if not features or not chosen.any():
+        return []
+    baseline = read_json(package.folder / BASELINE)
+    rows = {name: values[chosen] for name, values in features.items()}
+    scores, days, y = (each[window.complete][chosen] for each in (window.scores, window.days, window.y))
+    shifts = _measure_shifts(window.case, baseline, rows)
+    names = sorted((name for name in rows if shifts[name]["drift"]), key=lambda name: -shifts[name]["drift"])[:MOST]
+    judged = c.read(package.folder / HOLDOUT)
+    seed = window.case.seed
+    found = explain_move("score", scores, float(np.mean(judged["p"])), rows, baseline, days, names, seed)
+    known = ~np.isnan(y)
+    if window.case.problem is Problem.BINARY and known.any():
+        excess = (1.0 - 2.0 * scores[known]) * (y[known] - scores[known])
+        seen = {name: values[known] for name, values in rows.items()}
+        found += explain_move("loss", excess, 0.0, seen, baseline, days[known], names, seed)
+    return found
 
 
 def _add_checks(window: Window, name: str, shifts: list[Shift]) -> None:

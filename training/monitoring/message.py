@@ -29,4 +29,17 @@ def make_message(case: UseCase, stack: str, report: MonitorReport) -> tuple[str,
         lines += [f"- {check.text}." for check in checks[:_SHOWN]]
         if len(checks) > _SHOWN:
             lines.append(f"- and {len(checks) - _SHOWN} more, which the report of the monitor has")
+    lines += _explain(report)
     return f"{stack}: {', '.join(found)}", "\n".join(lines)
+
+
+def _explain(report: MonitorReport) -> list[str]:
+    """Return the lines about the features that explain a move."""
+    if not report.explained:
+        return []
+    lines = ["", "What explains it, each feature by itself, with 90 % confidence:"]
+    for each in report.explained[:_SHOWN]:
+        lines.append(
+            f"- {each.share:.0%} ({each.lower:.0%} to {each.upper:.0%}) of the move of the {each.of}: {each.feature}"
+        )
+    return lines

@@ -44,6 +44,8 @@ EARLY = np.timedelta64(1, "D")
 AT_ONCE = 1000
 #: The share of captured requests that may be unreadable.
 _UNREADABLE = 0.05
+#: Alarms whose cause is looked for among the features.
+_EXPLAINED = (MonitorAlarm.SCORE_DRIFT, MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION)
 #: What must have been judged for the model to count as watched.
 _OF_THE_MODEL = (MonitorAlarm.DRIFT, MonitorAlarm.SCORE_DRIFT, MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION)
 
@@ -201,6 +203,8 @@ def _measure_rows(
     report |= drifts.measure_drift(window, package, features)
     registered = Registered.load(package.document.get("quality"))
     report |= measure_performance(window, registered, find_groups(window, events))
+    if any(check.alarm in _EXPLAINED and check.ratio > 1.0 for check in window.checks):
+        report["explained"] = [each.dump() for each in drifts.explain_moves(window, package, features)]
     silence.check_volume(window)
     silence.check_labels(window)
     tables = fetch_tables(functions, window.since, window.now)

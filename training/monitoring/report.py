@@ -40,6 +40,13 @@ def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
     parts = [_facts(report, monitoring), _render_checks(report, monitoring), _list("Notes", report.notes)]
+    if report.explained:
+        explained = [
+            (each.of, each.feature, f"{each.share:.0%}", f"{each.lower:.0%} to {each.upper:.0%}")
+            for each in report.explained
+        ]
+        head = ("of the move of the", "explained by", "share", "with 90 % confidence")
+        parts.append("<h2>What explains it, each feature by itself</h2>" + _table(head, explained))
     if drifts:
         parts.append(f"<h2>Drift against training</h2>{_plot_drift(drifts)}")
     plots = []

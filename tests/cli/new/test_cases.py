@@ -144,6 +144,18 @@ def test_one_and_minus_one_are_a_binary_target(checkout: Checkout, tmp_path: Pat
     assert "--positive 1" in checkout.refused("churn", "--from", str(tmp_path / "a.csv"), code=2)
 
 
+def test_a_model_that_training_would_refuse_is_announced(checkout: Checkout, tmp_path: Path) -> None:
+    other = {"yes": "no", "no": "yes"}
+    # What the older rows teach is wrong for the newer ones.
+    rows = churn(change=lambda place, row: row.update(left=other[row["left"]] if place >= 250 else row["left"]))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    [hint] = [each for each in found["hints"] if "base_rate" in each]
+    assert hint.startswith("brier is 0.")
+    assert hint.endswith(": training refuses such a model")
+    sound = checkout.json("churn", "--from", write(tmp_path / "b.csv", churn()), "--yes", "--dry-run")
+    assert not [each for each in sound["hints"] if "base_rate" in each]
+
+
 #: An open end and an ordinary date in each notation.
 ENDS = {
     "iso": ("9999-12-31", "2024-06-01"),
