@@ -135,8 +135,9 @@ class Reader:
         if _key(prediction.get(self.key)) != values[0]:
             raise UnreadableCaptureError("the prediction", f"has a different {self.key} than the row")
         score = _value("score", "number", prediction.get("score"))
-        if math.isnan(score):
-            raise UnreadableCaptureError("the prediction", "has no score")
+        if not math.isfinite(score):
+            found = "has no score" if math.isnan(score) else "has an infinite score"
+            raise UnreadableCaptureError("the prediction", found)
         return [*values, score], complete
 
     def _count(self, reason: str, where: str) -> None:

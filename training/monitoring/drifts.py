@@ -52,6 +52,9 @@ def measure_drift(window: Window, package: Package, features: Columns) -> dict[s
         bins.setdefault("rows", package.document["rows"])
     scores = window.scores[window.current]
     values = {**features, SCORE: scores}
+    if absent := sorted(set(values) - set(baseline)):
+        window.notes.append(f"no drift of {', '.join(absent)}: the baseline of {package.arn} does not have them")
+        values = {name: values[name] for name in values if name in baseline}
     found = _measure_shifts(case, baseline, values)
     judged = {
         name: each["drift"] for name, each in found.items() if each["drift"] is not None and not each["informational"]
