@@ -61,7 +61,7 @@ def draw_window(rng: np.random.Generator, columns: int, trained: int, rows: int)
     for column in range(columns):
         draw = KINDS[column % len(KINDS)]
         bins = compute_baseline({"x": draw(rng, trained)})["x"]
-        found += measure_shifts(bins, draw(rng, rows), tests=3 * columns + 1, effect=EFFECT)
+        found += measure_shifts(bins, draw(rng, rows), tests=4 * columns + 1, effect=EFFECT)
     return any(shift.ratio > 1 for shift in found), any(shift.value > shift.warning for shift in found)
 
 

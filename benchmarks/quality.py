@@ -62,7 +62,7 @@ def is_alarm(rng: np.random.Generator, rows: int, base: float, size: float, *, b
 
 def print_rates() -> None:
     """Print how often a perfect model alarms, and how often a biased one is seen."""
-    for rows, windows in ((200, 2000), (500, 2000), (2000, 2000), (20_000, 500)):
+    for rows, windows in ((200, 2000), (500, 2000), (2000, 500), (20_000, 500)):
         for base in (0.02, 0.26, 0.5):
             for size in (0.0, 0.3):
                 found = [is_alarm(np.random.default_rng((rows, seed)), rows, base, size) for seed in range(windows)]

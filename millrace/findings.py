@@ -30,6 +30,7 @@ class Code(StrEnum):
     VALUE_MISSING = "value_missing"
     KEY_REPEATED = "key_repeated"
     SAME_TIME = "same_time"
+    RETRIED = "retried"
     TOO_MANY_MISSING = "too_many_missing"
     BOUND_NEEDS_NUMBERS = "bound_needs_numbers"
     EXPECTATION_BROKEN = "expectation_broken"
@@ -56,6 +57,10 @@ _SENTENCES = {
     Code.VALUE_MISSING: "{column} is missing; expected it in every row",
     Code.KEY_REPEATED: "{column} occurs in several rows; expected it once",
     Code.SAME_TIME: "several rows of one {column} became known at the same time; the last one counts",
+    Code.RETRIED: (
+        "{share:.1%} of the rows are the same as another one but for their {column}; a retried event is learned from "
+        "twice, or judges what was learned from it"
+    ),
     Code.TOO_MANY_MISSING: "{share:.1%} of {column} is missing; expected at most {bound:.1%}",
     Code.BOUND_NEEDS_NUMBERS: "{column} holds {found}; a bound needs numbers",
     Code.EXPECTATION_BROKEN: "{column} breaks the rule: {expected}",

@@ -199,6 +199,24 @@ def find_levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
     return [(each.level, each.rule) for each in findings.all if each.column == "told"]
 
 
+@pytest.mark.parametrize(("share", "is_reported"), [(0.1, True), (0.0, False), (0.005, False)])
+def test_events_that_are_the_same_under_other_keys_are_reported(
+    whole: Snapshot, share: float, is_reported: bool
+) -> None:
+    events, labels = whole.data["events"], whole.data["labels"]
+    count = round(share * c.count_rows(events))
+    rows = np.arange(count)
+    again = {name: np.concatenate([values, values[rows]]) for name, values in events.items()}
+    again["order_id"][len(again["order_id"]) - count :] = [f"again-{row}" for row in rows]
+    snapshot = Snapshot(whole.as_of, whole.since, {**whole.data, "events": again, "labels": labels})
+    found = [finding for finding in check_snapshot(synthetic.use_case(), snapshot)[1].all if finding.code == "retried"]
+    assert bool(found) is is_reported
+    if found:
+        assert (found[0].level, found[0].count) == ("warn", count)
+        assert found[0].rows[0]["order_id"] == "again-0"
+        assert "are the same as another one but for their order_id" in found[0].text
+
+
 def test_a_trusted_leak_is_a_warning_instead_of_a_refusal(whole: Snapshot) -> None:
     ((level, rule),) = find_levels(synthetic.use_case(), add_leak(whole, synthetic.use_case(), 0.3))
     assert level == "refuse"

@@ -28,6 +28,9 @@ from training.metrics import find_auc_error, single_feature_auc
 #: Bounds of the AUC of one request-time column alone: legitimate ones seldom reach the first, and one that reaches the
 #: second contains the outcome. In a regression one legitimate column may explain most of the target.
 LEAK_WARN = 0.70
+#: The share of events that are the same but for their key from which it is reported, and the fewest columns beside the
+#: key that make equal rows improbable.
+RETRIED_SHARE, RETRIED_COLUMNS = 0.01, 3
 #: How many standard errors below the estimate an AUC must still be a leak: one in a hundred.
 LEAK_DOUBT = 2.33
 LEAK_REFUSE = {Problem.BINARY: 0.80, Problem.REGRESSION: 0.99}
@@ -123,6 +126,7 @@ def check_snapshot(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Fin
         masks[rule.table] |= find_broken_rows(rule, snapshot.data[rule.table], findings)
     _outcomes(use_case, snapshot, findings)
     _freshness(use_case, snapshot, findings)
+    _retries(use_case, snapshot, findings)
     if not findings.refused:
         _leakage(use_case, snapshot, findings)
     aside: dict[str, Columns] = {
@@ -276,6 +280,25 @@ def _freshness(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> Non
         if newest < snapshot.as_of - bound:
             hours = float(bound / np.timedelta64(1, "h"))
             findings.add(level, Code.STALE, name, column, found=format_time(newest), hours=hours)
+
+
+def _retries(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
+    """Look for events that are the same but for their key: a caller that tries again under a new one."""
+    events = snapshot.data[EVENTS]
+    columns = [_to_comparable(values) for name, values in events.items() if name != use_case.key]
+    if len(columns) < RETRIED_COLUMNS:
+        return
+    double = _repeated(columns)
+    share = float(np.mean(double))
+    if share > RETRIED_SHARE:
+        findings.add(Level.WARN, Code.RETRIED, EVENTS, use_case.key, double, share=share)
+
+
+def _to_comparable(values: Array) -> Array:
+    """Return values of which two missing ones are equal."""
+    if values.dtype.kind == "O":
+        return values.astype(str)
+    return values.view(f"i{values.dtype.itemsize}") if values.dtype.kind in "fM" else values
 
 
 def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
