@@ -223,7 +223,7 @@ def assign_folds(use_case: UseCase, times: Array, start: np.datetime64 | None) -
             f"{len(times)} rows with labels",
             f"leave {cut} to fit and {len(times) - cut} to hold out",
             expected=f"at least {FEWEST} of each",
-            fix=f"widen history (now {use_case.history}), change holdout (now {use_case.holdout:g}), or wait for labels",
+            fix=f"widen history (now {use_case.history}), change holdout (now {use_case.holdout:g}) or wait for labels",
         )
     # Rows with the same event time stay in one fold.
     instant = times[cut]
