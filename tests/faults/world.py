@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +30,8 @@ from training.registry import Package
 
 UNTIL = np.datetime64("2024-04-29T00:00:00", "us")
 SINCE = UNTIL - np.timedelta64(28, "D")
+#: Since when the requests are counted.
+ASKED_SINCE = datetime(2024, 4, 28, tzinfo=UTC)
 #: The version that serves.
 VERSION = 7
 MINUTE = np.timedelta64(60_000_000, "us")
@@ -128,9 +130,9 @@ class Serving:
         unreadable = {"the line is not JSON": {"count": self.unreadable, "example": "a.jsonl line 1"}}
         served = Served(
             rows, np.ones(count, dtype=bool), versions[kept], count + self.unreadable, 0,
-            unreadable if self.unreadable else {},
+            unreadable if self.unreadable else {}, {"2024-04-28T12:00": count + self.unreadable},
         )  # fmt: skip
-        traffic = Traffic(len(scores), self.refused, self.sampled)
+        traffic = Traffic(ASKED_SINCE, len(scores), self.refused, self.sampled)
         job = SimpleNamespace(use_case=self.case, functions=functions, environment={})
         with tempfile.TemporaryDirectory() as scratch:
             found = examine_rows(job, package, served, traffic, SINCE, UNTIL, Path(scratch))  # type: ignore[arg-type]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,13 @@ class Served:
     duplicates: int
     unreadable: dict[str, dict[str, Any]]
     """Reason → `count` and the first `example`."""
+    by_minute: Mapping[str, int] = field(default_factory=dict)
+    """Minute of wall-clock time, `2026-11-02T09:05` → requests that were answered in it."""
+
+    def count_since(self, since: datetime) -> int:
+        """Return how many requests were answered since a wall-clock time, in whole minutes."""
+        first = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+        return sum(count for minute, count in self.by_minute.items() if minute >= first)
 
 
 @dataclass
@@ -68,6 +77,7 @@ class Reader:
     requests: int = 0
     unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
     _rows: list[tuple[str, list[Any], bool, int]] = field(default_factory=list)
+    _by_minute: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._kinds = {self.key: "text", self.event_time: "time"}
@@ -92,16 +102,19 @@ class Reader:
         }
         complete = np.array([complete for _, complete, _ in last.values()], dtype=bool)
         versions = np.array([version for *_, version in last.values()], dtype=np.int64)
-        return Served(rows, complete, versions, self.requests, len(self._rows) - len(last), self.unreadable)
+        return Served(
+            rows, complete, versions, self.requests, len(self._rows) - len(last), self.unreadable, self._by_minute
+        )
 
     def _line(self, where: str, line: bytes) -> None:
         self.requests += 1
         try:
             document = _object(line, "the line")
+            answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
+            self._by_minute[answered_at[:16]] += 1
             captured = document.get("captureData", {})
             asked = requests.read_payload(*_payload(captured, "endpointInput")).records
             answered = parse_predictions(*_payload(captured, "endpointOutput"))
-            answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
             if len(asked) != len(answered):
                 raise UnreadableCaptureError(
                     "the answer", "has a different number of predictions than the request has rows"

@@ -99,8 +99,12 @@ def _examine_endpoint(
     captured_since = _captured_since(job, since, endpoint["CreationTime"])
     kinds, missing = package.document["inputs"], package.document.get("missing", {})
     served = captured.read_capture(job, kinds, missing, captured_since)
-    began = captured_since.astype(datetime).replace(tzinfo=UTC)
-    lag = timedelta(0) if job.environment.get(JobVariable.CLOCK) else silence.LAG
+    # What is asked of capture and callers is asked of the newest time, and of the configuration that there is now.
+    began = max(captured_since.astype(datetime).replace(tzinfo=UTC), endpoint["LastModifiedTime"].astimezone(UTC))
+    lag = timedelta(0)
+    if not job.environment.get(JobVariable.CLOCK):
+        lag = silence.LAG
+        began = max(began, datetime.now(UTC) - lag - max(job.use_case.monitoring.every, timedelta(days=1)))
     traffic = silence.fetch_traffic(job.make_client("cloudwatch"), job.names.endpoint, config, began, lag=lag)
     report = examine_rows(job, package, served, traffic, since, now, scratch)
     report["model"]["config"] = endpoint["EndpointConfigName"]
@@ -167,7 +171,7 @@ def examine_rows(
 def _check_capture(job: Job, window: Window, served: Served, traffic: silence.Traffic) -> None:
     """Judge the capture as a whole: whether it is there, readable, and about times that can be."""
     case, times = job.use_case, served.rows[job.use_case.event_time]
-    silence.check_traffic(window, traffic, served.requests)
+    silence.check_traffic(window, traffic, served.count_since(traffic.since))
     unreadable = sum(found["count"] for found in served.unreadable.values())
     for reason, found in served.unreadable.items():
         window.notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")

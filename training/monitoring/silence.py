@@ -35,11 +35,13 @@ class Traffic:
     """The requests that CloudWatch counted: answered ones, refused ones, and the share that capture samples.
 
     Attributes:
+        since: The start of the span, wall-clock time.
         answered: Requests that were answered with a prediction, until a moment before now.
         refused: Requests that were refused as invalid.
         sampled: The share of answered requests that the endpoint captures; 0 where capture is off.
     """
 
+    since: datetime
     answered: int
     refused: int
     sampled: float
@@ -54,39 +56,38 @@ def fetch_traffic(
         cloudwatch: A boto3 client.
         endpoint: The endpoint's name.
         config: Its configuration, as DescribeEndpointConfig returns it.
-        since: The start of the span.
+        since: The start of the span; it is moved to the next period of CloudWatch's data points.
         lag: How far before now it ends.
     """
     until = datetime.now(UTC) - lag
-    since = since.replace(minute=0, second=0, microsecond=0)
+    # CloudWatch keeps points of a minute for 15 days, of five for 63, of an hour for 455; one call answers 1,440.
+    period = next(each for each, days in ((60, 1), (300, 5), (3600, 1000)) if until - since <= timedelta(days=days))
+    since = datetime.fromtimestamp(math.ceil(since.timestamp() / period) * period, UTC)
     counts = {
-        name: _sum(cloudwatch, endpoint, name, since, until)
+        name: _sum(cloudwatch, endpoint, name, since, until, period)
         for name in ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
     }
     capture = config.get("DataCaptureConfig") or {}
     sampled = capture.get("InitialSamplingPercentage", 0) / 100.0 if capture.get("EnableCapture") else 0.0
     refused = counts["Invocation4XXErrors"]
-    return Traffic(max(0, counts["Invocations"] - refused - counts["Invocation5XXErrors"]), refused, sampled)
+    return Traffic(since, max(0, counts["Invocations"] - refused - counts["Invocation5XXErrors"]), refused, sampled)
 
 
-def _sum(cloudwatch: Any, endpoint: str, metric: str, since: datetime, until: datetime) -> int:
+def _sum(cloudwatch: Any, endpoint: str, metric: str, since: datetime, until: datetime, period: int) -> int:
     """Return the sum of a metric of the endpoint's variant."""
-    total, day = 0.0, timedelta(days=1)
-    # One call answers at most 1,440 data points.
-    period = 300 if until - since <= 4 * day else 3600
+    total, step = 0.0, timedelta(seconds=1400 * period)
     while since < until:
-        end = min(since + (4 * day if period == 300 else 50 * day), until)
         answer = cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName=metric,
             Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": VARIANT}],
             StartTime=since,
-            EndTime=end,
+            EndTime=min(since + step, until),
             Period=period,
             Statistics=["Sum"],
         )
         total += sum(point["Sum"] for point in answer["Datapoints"])
-        since = end
+        since += step
     return round(total)
 
 
