@@ -16,8 +16,8 @@ from pathlib import Path
 
 _BLOCK = 65536
 
-#: Seconds between checks whether the engine is still running.
-_LOOK = 0.5
+#: Seconds between checks whether the engine and the cloud are still running, and checks after which the cloud is gone.
+_LOOK, _LOOKS = 0.5, 2
 
 #: Characters of a region's name that fit into a socket's address; all existing names are shorter.
 _LONGEST = 24
@@ -46,14 +46,15 @@ def main(facts: Path) -> int:
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     listening.settimeout(_LOOK)
-    number = 0
+    number = absent = 0
     # A killed engine ends nothing, and its plugin must not outlive it.
     while os.getppid() == engine:
         try:
             connection, _ = listening.accept()
         except TimeoutError:
-            # An engine that waits for a cloud that is gone would wait for ever.
-            if _read_facts(facts) is None:
+            # An engine that waits for a cloud that is gone would wait for ever. A file that is being written is not gone.
+            absent = 0 if _read_facts(facts) else absent + 1
+            if absent > _LOOKS:
                 return _tell_gone()
             continue
         connection.settimeout(None)

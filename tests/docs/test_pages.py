@@ -16,7 +16,7 @@ DOCS = REPOSITORY / "docs"
 
 #: The pages that readers follow, each with its own test module in this folder, and those that are only read.
 FOLLOWED = ("tutorial", "operating", "reviewing", "forking")
-READ = ("architecture", "index", "concepts", "cli", "local", "security")
+READ = ("architecture", "index", "concepts", "cli", "faults", "local", "security")
 
 
 def _parse_all_blocks() -> list[Block]:

@@ -65,14 +65,15 @@ class Engine:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as facts:
-            json.dump({"pid": os.getpid(), "provider_socket": str(self.socket)}, facts)
-            facts.flush()
-            command = [sys.executable, "-I", "-S", relay.__file__, facts.name]
-            kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-            self.plugin = subprocess.Popen(command, stdout=subprocess.PIPE, env={**kept, **self.environment})
-            assert self.plugin.stdout is not None
-            port = int(self.plugin.stdout.readline())
+        # The plugin looks at the file as long as it runs: a cloud without it is gone.
+        self._facts = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115
+        json.dump({"pid": os.getpid(), "provider_socket": str(self.socket)}, self._facts)
+        self._facts.flush()
+        command = [sys.executable, "-I", "-S", relay.__file__, self._facts.name]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.plugin = subprocess.Popen(command, stdout=subprocess.PIPE, env={**kept, **self.environment})
+        assert self.plugin.stdout is not None
+        port = int(self.plugin.stdout.readline())
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         self.stub: Any = ResourceProviderStub(self.channel)
         config = {"region": self.region, **self.config}
@@ -85,6 +86,7 @@ class Engine:
         self.channel.close()
         self.plugin.kill()
         self.plugin.wait()
+        self._facts.close()
 
     def check(self, token: str, name: str, news: Any, old: Values | None = None, **more: Any) -> Any:
         """Return the checked inputs in wire format."""
