@@ -52,7 +52,7 @@ def main(facts: Path) -> int:
         try:
             connection, _ = listening.accept()
         except TimeoutError:
-            # An engine that waits for a cloud that is gone would wait for ever. A file that is being written is not gone.
+            # An engine would wait for ever for a cloud that is gone. A file that is being written is not gone.
             absent = 0 if _read_facts(facts) else absent + 1
             if absent > _LOOKS:
                 return _tell_gone()
