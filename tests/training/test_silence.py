@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from millrace import FeatureTable
 from tests.faults.world import SINCE, UNTIL, declare
 from training.data.maturity import Maturity
 from training.modeling.train import SCORE
-from training.monitoring.silence import Traffic, check_labels, check_traffic, check_volume, fetch_traffic
+from training.monitoring.silence import (
+    Traffic,
+    check_freshness,
+    check_labels,
+    check_traffic,
+    check_volume,
+    fetch_traffic,
+)
 from training.monitoring.window import Window
 
 ON = {"DataCaptureConfig": {"EnableCapture": True, "InitialSamplingPercentage": 50}}
@@ -102,6 +110,32 @@ def test_the_volume_of_healthy_days_hardly_ever_alarms(a_day: float, spread: flo
         check_volume(window)
         alarms += find_largest(window) > 1
     assert alarms <= stats.binom.ppf(0.99, 200, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("max_age", "every", "stopped", "alarms"),
+    [
+        # A table that is loaded once is not late, and one without rows in the window may be such a table.
+        (None, 24 * 40, 24 * 90, False),
+        (None, 1, 1, False),
+        (None, 1, 12, True),
+        (None, 24, 24 * 2, False),
+        (None, 24, 24 * 5, True),
+        (6, 1, 4, False),
+        (6, 1, 8, True),
+        # Rows come more seldom than they expire.
+        (6, 12, 14, False),
+    ],
+)
+def test_a_table_without_new_rows_is_late(max_age: int | None, every: int, stopped: int, alarms: bool) -> None:
+    table = FeatureTable("tariffs", entity="shop", event_time="known_at", columns={"price": "number"},
+                         max_age=None if max_age is None else timedelta(hours=max_age))  # fmt: skip
+    window = make_window(np.array([SINCE]))
+    window.case = declare(tables=[table])
+    last = UNTIL - np.timedelta64(stopped, "h")
+    times = np.arange(last, SINCE - np.timedelta64(300, "D"), -np.timedelta64(every, "h"))
+    check_freshness(window, {"tariffs": {"known_at": times[::-1]}})
+    assert (find_largest(window) > 1) is alarms
 
 
 def test_labels_that_come_as_expected_hardly_ever_alarm() -> None:

@@ -25,6 +25,8 @@ from training.slices import find_edges, name_groups
 FEWEST_EXPECTED = 10.0
 #: With fewer rows, nothing is told about a group of a regression.
 FEWEST_ROWS = 30
+#: How far a group of a regression may be off in one direction, as a share of its mean error, before it matters.
+GROUP_LEAN = 0.25
 
 
 def measure_performance(window: Window, registered: Registered | None, groups: Mapping[str, Array]) -> dict[str, Any]:
@@ -214,7 +216,7 @@ def _judge_group(
         return None
     p_value = 2.0 * float(stdtr(ratio.days - 1, -abs(ratio.value) / ratio.error))
     text = f"{len(y)} outcomes are off by {ratio.value:+.3f} of the mean error in one direction"
-    return max(p_value, 1e-300), abs(ratio.value), text, max(window.case.monitoring.quality_alarm, 0.25)
+    return max(p_value, 1e-300), abs(ratio.value), text, GROUP_LEAN
 
 
 def find_groups(window: Window, events: Mapping[str, Array]) -> dict[str, Array]:

@@ -23,8 +23,10 @@ LAG = timedelta(minutes=10)
 _CAPTURED = 0.5
 #: With fewer weeks before it, a day's volume is not compared.
 _FEWEST_WEEKS = 2
-#: How many times its longest earlier pause a table may be without new rows.
-_PAUSES = 3.0
+#: How many times its longest earlier pause a table may be without new rows, and one whose values have expired by then.
+_PAUSES, _LATE = 3.0, 1.5
+#: The fewest times in the window at which a table got rows, so that it counts as regular.
+_REGULAR = 10
 #: The age from which the newest outcomes are judged by themselves: a stop shows there first.
 _RECENT = 0.1
 _DAY = np.timedelta64(1, "D")
@@ -226,24 +228,31 @@ def _find_missing_bound(window: Window, chosen: Array, expected: Array, share: f
 def check_freshness(window: Window, tables: Mapping[str, Columns]) -> None:
     """Judge whether each feature table still gets new rows.
 
+    A table whose values expire has a declared age. Of another one it is known only where it got rows regularly in the
+    window: a table that is loaded once is not late.
+
     Args:
         window: The window, to which checks are added.
         tables: The rows of each table that the window's events may see.
     """
+    hour = np.timedelta64(1, "h")
     for table in window.case.tables:
         times = np.unique(tables[table.name][table.event_time])
         times = times[~np.isnat(times) & (times < window.now)]
-        if len(times) < 3:
-            if len(times) == 0:
-                window.add_check(
-                    MonitorAlarm.FRESHNESS, 1.0, 0.5, f"{table.name} has no row that events of the window may see",
-                    table.name,
-                )  # fmt: skip
+        if not len(times):
+            text = f"{table.name} has no row that events of the window may see"
+            window.add_check(MonitorAlarm.FRESHNESS, 1.0, 0.5, text, table.name)
             continue
-        hour = np.timedelta64(1, "h")
-        age = (window.now - times[-1]) / hour
-        longest = max(np.max(np.diff(times)), np.timedelta64(window.case.publish_every, "us")) / hour
-        text = (
-            f"the newest row of {table.name} is {age:.1f} hours old; before, new rows came within {longest:.1f} hours"
-        )
-        window.add_check(MonitorAlarm.FRESHNESS, float(age), float(_PAUSES * longest), text, table.name)
+        age = float((window.now - times[-1]) / hour)
+        recent = times[times >= window.since]
+        longest = max(np.diff(times) / hour, default=0.0)
+        if table.max_age is not None:
+            least = max(table.max_age.total_seconds() / 3600, _LATE * longest)
+        elif len(recent) >= _REGULAR:
+            gaps = np.diff(recent)
+            published = window.case.publish_every.total_seconds() / 3600
+            least = _PAUSES * max(float(np.max(gaps) / hour), published)
+        else:
+            continue
+        text = f"the newest row of {table.name} is {age:.1f} hours old; it alarms from {least:.1f}"
+        window.add_check(MonitorAlarm.FRESHNESS, age, least, text, table.name)
