@@ -60,13 +60,15 @@ class Counted:
 
 
 def test_traffic_is_counted_from_the_next_period() -> None:
-    start = (NOW - timedelta(minutes=30)).replace(second=0, microsecond=0)
+    # The tests of a module may run long after it was imported.
+    now = datetime.now(UTC)
+    start = (now - timedelta(minutes=30)).replace(second=0, microsecond=0)
     # Before the span, in it, and in the time that capture is given to be delivered.
     cloudwatch = Counted(start, {0: 500, 3: 40, 10: 60, 29: 700})
     found = fetch_traffic(cloudwatch, "asked", ON, start + timedelta(seconds=70), lag=timedelta(minutes=5))
     assert found == Traffic(start + timedelta(minutes=2), 85, 10, 0.5)
     assert fetch_traffic(cloudwatch, "asked", {}, start).sampled == 0.0
-    assert fetch_traffic(cloudwatch, "asked", ON, NOW + timedelta(hours=1)).answered == 0
+    assert fetch_traffic(cloudwatch, "asked", ON, now + timedelta(hours=1)).answered == 0
     assert cloudwatch.periods == {60}
 
 

@@ -171,7 +171,7 @@ def examine_rows(
 def _check_capture(job: Job, window: Window, served: Served, traffic: silence.Traffic) -> None:
     """Judge the capture as a whole: whether it is there, readable, and about times that can be."""
     case, times = job.use_case, served.rows[job.use_case.event_time]
-    silence.check_traffic(window, traffic, served.count_since(traffic.since))
+    silence.check_traffic(window, traffic, served.count_since(traffic.since - silence.SLACK))
     unreadable = sum(found["count"] for found in served.unreadable.values())
     for reason, found in served.unreadable.items():
         window.notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")

@@ -19,6 +19,8 @@ from training.monitoring.window import Window
 FALSE_ALARMS = 0.001
 #: Capture is delivered some minutes after the request.
 LAG = timedelta(minutes=10)
+#: A request may be counted somewhat later than it was captured.
+SLACK = timedelta(minutes=5)
 #: The share of the sampled requests that must be in the capture.
 _CAPTURED = 0.5
 #: With fewer weeks before it, a day's volume is not compared.
