@@ -17,7 +17,7 @@ from cli.console.output import json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
-from millrace.documents import Evaluation
+from millrace.documents import Evaluation, Verdict
 from queries.packages import APPROVED, PENDING
 from queries.pipelines import EXECUTING
 
@@ -168,6 +168,11 @@ def _list_next_steps(target: Target, outcome: Outcome) -> list[str]:
     if package is None:
         return [f"millrace status {name}"]
     if package.approval == PENDING:
+        if package.metadata.get("verdict") == Verdict.UNDECIDED:
+            return [
+                f"millrace retrain {name}, with more labels",
+                f"millrace approve {name} {package.version} --reason …, to approve it anyway",
+            ]
         return [f"millrace approve {name} {package.version}"]
     if package.approval == APPROVED:
         return [f"millrace deploy {name}"]
