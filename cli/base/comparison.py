@@ -10,6 +10,9 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,8 @@ from engine import bootstrap
 from millrace.config_files import make_file_name
 
 _SHORT = 10
+#: How often a scratch folder is deleted until it stays so, and the seconds between.
+_ATTEMPTS, _PAUSE = 50, 0.1
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def compare_revisions(
         CliError: A revision is not found, or a program fails; with its diagnostics.
     """
     checkout = Checkout.find(connection.REPOSITORY)
-    with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
-        folder = Path(name).resolve()
+    with _make_scratch_folder() as folder:
         with progress.stage("engine") as stage:
             found = bootstrap.ensure_cli(stage.print_line)
             stage.result = f"Pulumi {found.origin} in {found.folder}"
@@ -70,6 +74,20 @@ def compare_revisions(
             with progress.stage("head") as stage:
                 document, head = _head(run, checkout, head_revision, stage)
     return {**document, "compared": {"base": base, "head": head}}
+
+
+@contextmanager
+def _make_scratch_folder() -> Iterator[Path]:
+    """Make a folder that is deleted at the end, also what an interrupted program wrote into it while it was deleted."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-diff-")).resolve()
+    try:
+        yield folder
+    finally:
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(_PAUSE)
 
 
 def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage: Stage) -> dict[str, Any]:
