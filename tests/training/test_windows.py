@@ -99,3 +99,10 @@ def test_a_window_whose_features_are_all_missing_does_not_compete(capsys: pytest
     assert choice.window is None
     assert set(choice.losses) == {"all"}
     assert "window 50 days cannot be fitted: feature 'x' is missing in all" in capsys.readouterr().out
+
+
+def test_history_that_cannot_be_fitted_at_an_earlier_origin_ends_nothing() -> None:
+    """The column is known only for the newest rows, on which the real fit learns it."""
+    rows = make_rows(flip=None)
+    rows["x"][rows["placed_at"] < np.datetime64("2026-01-01") + np.timedelta64(160, "D")] = np.nan
+    assert choose(rows, timedelta(days=50)) == Choice(None, {})
