@@ -40,7 +40,7 @@ from millrace.names import (
     VARIANT,
     Names,
 )
-from millrace.watching import PAGES, MonitorAlarm, list_alarms, list_metrics
+from millrace.watching import MonitorAlarm, list_alarms, list_metrics, list_pages
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
 
@@ -342,12 +342,11 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _list_pages(self, kinds: Collection[MonitorAlarm]) -> dict[str, tuple[list[str], str | None]]:
         """Return the composite alarms of the alarms that there are."""
-        names, found = self._names, dict[str, tuple[list[str], str | None]]()
-        for page, (causes, silencing) in PAGES.items():
-            if there := [names.alarm(cause) for cause in causes if cause in kinds]:
-                above = names.alarm(silencing) if silencing else None
-                found[names.alarm(page)] = (there, above if above in found else None)
-        return found
+        name = self._names.alarm
+        return {
+            name(page): ([name(cause) for cause in causes], name(silencing) if silencing else None)
+            for page, (causes, silencing) in list_pages(kinds).items()
+        }
 
     def _make_retraining(self, training: TrainingPipeline) -> None:
         names, retraining = self._names, self._args.use_case.retraining

@@ -99,6 +99,15 @@ class Names:
         """
         return self.uri(SNAPSHOTS, execution.rpartition("/")[2], START, START_FILE)
 
+    def report_uri(self, execution: str, file: str) -> str:
+        """Return the URI of a file of the report that an execution of the monitor wrote.
+
+        Args:
+            execution: The execution's ARN.
+            file: `monitor.json` or `report.html`.
+        """
+        return self.uri(MONITOR_REPORTS, execution.rpartition("/")[2], file)
+
     @property
     def lake_alias(self) -> str:
         """The alias of the key that encrypts the lake."""

@@ -54,7 +54,6 @@ class MonitorMetric:
         alarm: The alarm on it; None where there is none.
         is_signal: Whether its absence is the fault: the alarm fires when it was not published for two intervals, and
             not when its value is above 1.
-        missing: What the alarm makes of missing data, with the reason beside it in :data:`METRICS`.
         problems: The problem types that have it.
         needs_tables: Whether only a use case with feature tables has it.
     """
@@ -64,9 +63,13 @@ class MonitorMetric:
     plot: Plot | None = None
     alarm: MonitorAlarm | None = None
     is_signal: bool = False
-    missing: Literal["breaching", "notBreaching"] = "notBreaching"
     problems: tuple[Problem, ...] = tuple(Problem)
     needs_tables: bool = False
+
+    @property
+    def missing(self) -> Literal["breaching", "notBreaching"]:
+        """What the alarm makes of missing data; the reason is beside :data:`METRICS`."""
+        return "breaching" if self.is_signal else "notBreaching"
 
     def is_of(self, problem: Problem, *, has_tables: bool) -> bool:
         """Tell whether a use case has this metric.
@@ -104,11 +107,9 @@ METRICS = (
     MonitorMetric("clock", "rows have a time that is not theirs", Plot.TRAFFIC, MonitorAlarm.CLOCK),
     MonitorMetric(
         "measured", "the monitor could not judge what was served", None, MonitorAlarm.UNMEASURED,
-        is_signal=True, missing="breaching",
+        is_signal=True,
     ),
-    MonitorMetric(
-        "heartbeat", "the monitor has not run", None, MonitorAlarm.HEARTBEAT, is_signal=True, missing="breaching"
-    ),
+    MonitorMetric("heartbeat", "the monitor has not run", None, MonitorAlarm.HEARTBEAT, is_signal=True),
     MonitorMetric("ece", "the debiased expected calibration error", Plot.METRICS, problems=_BINARY),
     MonitorMetric("brier", "the mean squared error of the probability", Plot.METRICS, problems=_BINARY),
     MonitorMetric("mae", "the mean absolute error", Plot.METRICS, problems=(Problem.REGRESSION,)),
@@ -161,3 +162,16 @@ def list_alarms(problem: Problem, *, has_tables: bool, off: Collection[str] = ()
     """
     found = list_metrics(problem, has_tables=has_tables)
     return [metric for metric in found if metric.alarm is not None and metric.alarm not in off]
+
+
+def list_pages(alarms: Collection[str]) -> dict[Page, tuple[list[MonitorAlarm], Page | None]]:
+    """Return the pages of a use case: of each, the alarms that raise it and the page that keeps it silent.
+
+    Args:
+        alarms: The alarms that the use case has; a page without any does not exist.
+    """
+    found = dict[Page, tuple[list[MonitorAlarm], Page | None]]()
+    for page, (causes, silencing) in PAGES.items():
+        if there := [cause for cause in causes if cause in alarms]:
+            found[page] = (there, silencing if silencing in found else None)
+    return found

@@ -154,34 +154,18 @@ def _require_newer(target: Target, package: Package) -> None:
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
     """Raise when no reason is given for a package that fails a gate, is undecided or was rejected."""
-    if package.approval == REJECTED and not reason:
-        raise CliError(
-            f"version {package.version}",
-            f"is {REJECTED}: {package.description}",
-            fix=(
-                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
-                f"{package.version} --reason …"
-            ),
-        )
-    if package.metadata.get("verdict") == Verdict.UNDECIDED and not reason:
-        raise CliError(
-            f"version {package.version}",
-            f"cannot be told from the champion yet: {package.description}",
-            fix=(
-                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
-                f"{package.version} --reason …"
-            ),
-        )
-    short = gates.list_missed_gates(target.use_case, package)
-    if short and not reason:
-        raise CliError(
-            f"version {package.version}",
-            f"does not meet its gates: {'; '.join(short)}",
-            fix=(
-                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
-                f"{package.version} --reason …"
-            ),
-        )
+    if reason:
+        return
+    if package.approval == REJECTED:
+        found = f"is {REJECTED}: {package.description}"
+    elif package.metadata.get("verdict") == Verdict.UNDECIDED:
+        found = f"cannot be told from the champion yet: {package.description}"
+    elif short := gates.list_missed_gates(target.use_case, package):
+        found = f"does not meet its gates: {'; '.join(short)}"
+    else:
+        return
+    command = f"millrace approve {render_arguments(target)} {package.version} --reason …"
+    raise CliError(f"version {package.version}", found, fix=f"to approve it anyway, give a reason: {command}")
 
 
 def _changes_serving(endpoint: Endpoint | None, wanted: Package | None) -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cli.fleet.document import CostItem, CostPart, StackDocument
 from cli.stack.target import Target
-from millrace.watching import PAGES, list_alarms
+from millrace.inventory import list_alarm_kinds
+from millrace.watching import list_pages
 
 if TYPE_CHECKING:
     from cli.prices import Prices
@@ -46,10 +47,7 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
         count = len(document["alarms"])
         each = prices.find_monthly_price("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
-        case = target.use_case
-        off = case.monitoring.off
-        kinds = {metric.alarm for metric in list_alarms(case.problem, has_tables=bool(case.tables), off=off)}
-        pages = sum(not kinds.isdisjoint(causes) for causes, _ in PAGES.values())
+        pages = len(list_pages(list_alarm_kinds(target.use_case)))
         page = prices.find_monthly_price("aws:cloudwatch/compositeAlarm:CompositeAlarm", {}, region)
         items.append(_item("composite alarms", str(pages), None if page is None else page * pages))
     elif stands:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from cli.fleet import runs
 from cli.fleet.document import FindingPart, MonitorPart
 from cli.stack.target import Target
 from millrace.monitor_report import MonitorReport
-from millrace.names import MONITOR, MONITOR_REPORTS
 from queries.documents import find_document
-from queries.pipelines import SUCCEEDED
+from queries.pipelines import SUCCEEDED, list_executions
 
 #: The newest executions of the monitor among which one that succeeded is looked for.
 _SEARCHED = 5
@@ -20,13 +18,13 @@ def find_newest_findings(target: Target) -> MonitorPart | None:
     Args:
         target: The stack, with the clients of its account.
     """
-    for run in runs.list_runs(target, target.names, MONITOR, _SEARCHED):
-        if run["status"] != SUCCEEDED:
-            continue
-        key = target.names.key(MONITOR_REPORTS, run["execution"].rpartition("/")[2], "monitor.json")
-        report = find_document(target.client("s3"), f"s3://{target.names.lake}/{key}", MonitorReport)
-        return None if report is None else describe_findings(report)
-    return None
+    runs = list_executions(target.sagemaker, target.names.monitor_pipeline, _SEARCHED) or []
+    newest = next((run for run in runs if run["PipelineExecutionStatus"] == SUCCEEDED), None)
+    if newest is None:
+        return None
+    uri = target.names.report_uri(newest["PipelineExecutionArn"], "monitor.json")
+    report = find_document(target.client("s3"), uri, MonitorReport)
+    return None if report is None else describe_findings(report)
 
 
 def describe_findings(report: MonitorReport) -> MonitorPart:

@@ -23,7 +23,7 @@ from millrace.documents import Evaluation
 from millrace.errors import DataError
 from millrace.inventory import ALARM_KINDS
 from millrace.monitor_report import MonitorReport
-from millrace.names import MONITOR, MONITOR_REPORTS, TRAINING
+from millrace.names import MONITOR, TRAINING
 from queries.client import is_not_found
 from queries.documents import find_document
 
@@ -169,11 +169,11 @@ def _read_monitor_reports(target: Target, missing: dict[str, str]) -> list[Docum
     """Return the reports of the newest successful runs of the monitor, oldest first."""
     s3 = target.client("s3")
     runs = list_runs(target, target.names, MONITOR, RUNS)
-    done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
-    keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
-    found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
+    done = [run["execution"] for run in runs if run["status"] == "Succeeded"]
+    uris = [target.names.report_uri(run, "monitor.json") for run in reversed(done)]
+    found = [_read_report(s3, uri, missing) for uri in uris]
     if gone := sum(report is None for report in found):
-        missing["drift_partly"] = f"{gone} of {len(keys)} reports of the monitor no longer exist"
+        missing["drift_partly"] = f"{gone} of {len(uris)} reports of the monitor no longer exist"
     return [_describe_monitor_run(report) for report in found if report is not None]
 
 

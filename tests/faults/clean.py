@@ -45,7 +45,7 @@ def clean(name: str) -> Callable[[Callable[[], Found]], Callable[[], Found]]:
 
 
 def redraw(serving: Serving, seed: int) -> Serving:
-    """Draw the outcomes anew with the probabilities of the model that serves: it is perfect."""
+    """Draw the outcomes again, with the probabilities of the model that serves: it is perfect."""
     from tests.faults.world import train
 
     model = Model.load(train("binary").folder, synthetic.functions(serving.case))

@@ -16,7 +16,7 @@ from tests.faults.planted import Found, plant
 from tests.faults.world import declare
 from tests.training import synthetic
 from training.columns import Array
-from training.data.dataset import find_maturity, find_outcomes
+from training.data.dataset import match_outcomes
 from training.data.ingest import keep_newest_labels
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.modeling import gates
@@ -141,8 +141,8 @@ def make_snapshot(known_after: Array, outcomes: Array) -> tuple[UseCase, Snapsho
 def _() -> Found:
     outcomes = (np.random.default_rng(1).random(24_000) < 0.3).astype(float)
     case, snapshot = make_snapshot(np.where(outcomes == 1, 5.0, 45.0), outcomes)
-    days = find_maturity(case, snapshot).after / DAY
-    used = find_outcomes(case, snapshot)
+    used, maturity = match_outcomes(case, snapshot)
+    days = maturity.after / DAY
     newest = used[~np.isnan(used)][-2000:]
     return [("maturity", f"outcomes are certain after {days:.0f} days; of the newest {np.mean(newest):.2f} are 1")]
 

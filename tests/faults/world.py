@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -153,6 +153,3 @@ def serve(problem: str = "binary", **changes: Any) -> Serving:
     asked = join(case, events, fetch_tables(functions, SINCE, UNTIL))
     count = c.count_rows(asked)
     return Serving(case, dict(asked), np.ones(count, dtype=bool), np.full(count, VERSION))
-
-
-__all__ = ["MINUTE", "SINCE", "UNTIL", "VERSION", "Serving", "declare", "replace", "serve", "train"]

@@ -87,7 +87,8 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         package = fetch_champion(job, wanted_champion, Path(scratch))
         unseen_since = package.trained_until if package else None
-    rows = join_labelled_events(job.use_case, snapshot)
+    outcomes, maturity = match_outcomes(job.use_case, snapshot)
+    rows = _join_known(job.use_case, snapshot, outcomes)
     if taken := sorted({FOLD, "score"}.intersection(rows)):
         raise DataError("events()", f"returned a column {taken[0]!r}, a name of Millrace's own", fix="rename it")
     times, target = rows[job.use_case.event_time], rows[job.use_case.target]
@@ -108,7 +109,7 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
             "folds": counts,
             "unseen": start is not None,
             "unlabelled": c.count_rows(snapshot.data[EVENTS]) - c.count_rows(rows),
-            "labels": find_maturity(job.use_case, snapshot).dump(),
+            "labels": maturity.dump(),
             "sha256": c.hash_columns(rows),
         },
     )
@@ -128,7 +129,12 @@ def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Arr
         Columns of the events and of the tables, and the target as float64; one row per labelled event, in the events'
         order.
     """
-    events, target = snapshot.data[EVENTS], find_outcomes(use_case, snapshot)
+    return _join_known(use_case, snapshot, match_outcomes(use_case, snapshot)[0])
+
+
+def _join_known(use_case: UseCase, snapshot: Snapshot, target: Array) -> dict[str, Array]:
+    """Join the events whose outcome is not NaN."""
+    events = snapshot.data[EVENTS]
     known = ~np.isnan(target)
     rows = join(
         use_case, c.select_rows(events, known), {table.name: snapshot.data[table.name] for table in use_case.tables}
@@ -136,28 +142,20 @@ def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Arr
     return rows | {use_case.target: target[known]}
 
 
-def find_outcomes(use_case: UseCase, snapshot: Snapshot) -> Array:
-    """Return the outcome of each event of a snapshot as float64; NaN where none has arrived, or none is certain yet.
+def match_outcomes(use_case: UseCase, snapshot: Snapshot) -> tuple[Array, Maturity]:
+    """Return the outcome of each event, and how the labels of a snapshot have arrived.
 
     Args:
         use_case: The declaration.
         snapshot: The snapshot.
+
+    Returns:
+        Outcomes as float64, NaN where none has arrived, or none is certain yet; and the maturity that decides this.
     """
     times = snapshot.data[EVENTS][use_case.event_time]
     outcomes, known_at = _match_labels(use_case, snapshot)
     maturity = learn_maturity(use_case, times, known_at, snapshot.as_of)
-    return np.where(times <= snapshot.as_of - maturity.after, outcomes, np.nan)
-
-
-def find_maturity(use_case: UseCase, snapshot: Snapshot) -> Maturity:
-    """Return how the labels of a snapshot have arrived.
-
-    Args:
-        use_case: The declaration.
-        snapshot: The snapshot.
-    """
-    times = snapshot.data[EVENTS][use_case.event_time]
-    return learn_maturity(use_case, times, _match_labels(use_case, snapshot)[1], snapshot.as_of)
+    return np.where(times <= snapshot.as_of - maturity.after, outcomes, np.nan), maturity
 
 
 def _match_labels(use_case: UseCase, snapshot: Snapshot) -> tuple[Array, Array]:

@@ -18,13 +18,12 @@ import numpy as np
 
 from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
-from millrace.names import MONITOR_REPORTS
 from queries.alarms import list_firing
 from queries.documents import find_document, has_object
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
 from queries.pipelines import EXECUTING, SUCCEEDED, list_executions
 from training.columns import Array
-from training.data.dataset import find_judging_start, find_outcomes
+from training.data.dataset import find_judging_start, match_outcomes
 from training.data.snapshot import EVENTS, Snapshot
 from training.io import format_time, parse_time, print_progress
 from training.job import Job
@@ -139,7 +138,7 @@ def decide_after_ingestion(job: Job, attempt: Attempt, snapshot: Snapshot) -> St
             return attempt.go()
         unseen_since, version = package.trained_until, f"version {package.version} of {job.names.model_package_group}"
     case = job.use_case
-    times, target = _sort_labelled(snapshot.data[EVENTS][case.event_time], find_outcomes(case, snapshot))
+    times, target = _sort_labelled(snapshot.data[EVENTS][case.event_time], match_outcomes(case, snapshot)[0])
     rows, least = int((times > unseen_since).sum()), case.retraining.min_new_labels
     if rows < least or find_judging_start(case, times, target, unseen_since) is None:
         return attempt.skip(SkipCode.TOO_FEW_LABELS, rows=rows, version=version, least=least)
@@ -164,7 +163,7 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
         return start.model_copy(update={"asked": format_time(asked)})
     found = list_executions(job.make_client("sagemaker"), job.names.monitor_pipeline, _SEARCHED) or []
     done = [each["PipelineExecutionArn"] for each in found if each["PipelineExecutionStatus"] == SUCCEEDED]
-    report = job.names.uri(MONITOR_REPORTS, done[0].rpartition("/")[2], "report.html") if done else "none"
+    report = job.names.report_uri(done[0], "report.html") if done else "none"
     start = attempt.skip(SkipCode.REVIEW, trigger=attempt.trigger, report=report)
     use_case = f"{job.use_case.name} --env {job.names.environment}"
     answer = f"Train: `millrace retrain {use_case}`. Stop asking: `millrace pause {use_case} --only retraining`."

@@ -12,9 +12,8 @@ from millrace.monitor_report import Check
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.maturity import Maturity
+from training.modeling.champion import number_blocks
 from training.modeling.train import SCORE
-
-_DAY = np.timedelta64(1, "D")
 
 
 @dataclass
@@ -69,10 +68,8 @@ class Window:
 
     @cached_property
     def days(self) -> Array:
-        """The number of each row's block of time, which is independent of others: 0, 1, … from the first."""
-        block = np.timedelta64(self.case.champion.block, "us")
-        numbers = (self.times - np.datetime64(0, "us")).astype("timedelta64[us]") // block.astype("timedelta64[us]")
-        return np.asarray(numbers - numbers.min() if len(numbers) else numbers)
+        """The number of each row's block of time, which is independent of others: 0, 1, … in the order of time."""
+        return number_blocks(self.times, np.timedelta64(self.case.champion.block, "us"))
 
     def select(self, chosen: Array) -> dict[str, Array]:
         """Return the chosen rows.
