@@ -59,6 +59,20 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("millrace rollback flights", "to the approved version before the one that serves"),
         ("millrace rollback flights --to 2 --reason 'errors since Monday'", "to a given version"),
     ),
+    "millrace alarms list": (("millrace alarms list flights --env prod", "every alarm, its state and who snoozed it"),),
+    "millrace alarms snooze": (
+        (
+            "millrace alarms snooze flights drift --for 2w --reason 'the summer timetable begins'",
+            "fires and is shown, but notifies nobody until then",
+        ),
+    ),
+    "millrace alarms acknowledge": (
+        (
+            "millrace alarms acknowledge flights labels --reason 'the feed is repaired on Monday'",
+            "until it is OK again",
+        ),
+    ),
+    "millrace alarms unsnooze": (("millrace alarms unsnooze flights", "all of them notify again"),),
     "millrace pause": (
         ("millrace pause flights --reason 'the source is down'", "nothing starts automatically any more"),
         ("millrace pause flights --only retraining", "alarms start no training; the monitor keeps running"),

@@ -37,6 +37,7 @@ COMMANDS = {
     "approve": ("cli.commands.approval", "Let a registered model serve from the next deployment on."),
     "reject": ("cli.commands.approval", "Keep a model from serving, or take one back."),
     "rollback": ("cli.commands.rollback", "Serve the previous model again, or a named version."),
+    "alarms": ("cli.commands.alarms", "Show a stack's alarms, and keep some from notifying for a time."),
     "pause": ("cli.commands.pause", "Stop schedules and triggers until they are resumed."),
     "resume": ("cli.commands.pause", "Let schedules and triggers run again."),
     "invoke": ("cli.commands.invoke", "Ask the endpoint for a prediction."),

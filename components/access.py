@@ -27,6 +27,7 @@ class AccessArgs:
         metric_namespace: Where the monitor publishes.
         dead_letter_queue: Name of the queue for what a schedule could not start.
         topic: Name of the topic on which jobs tell people what they should know; empty where there is none.
+        snoozes: Name of the SSM parameter that says which alarms are snoozed; empty where there is none.
     """
 
     account: str
@@ -40,6 +41,7 @@ class AccessArgs:
     metric_namespace: str = ""
     dead_letter_queue: str = ""
     topic: str = ""
+    snoozes: str = ""
     partition: str = "aws"
     prefix: str = ""
 
@@ -235,6 +237,8 @@ def _job_statements(args: AccessArgs) -> Any:
             ),
             # Retraining is tried again while one of the stack's alarms stays in ALARM.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
+            # People are not told of alarms that they have snoozed.
+            *([_allow(["ssm:GetParameter"], [args.arn("ssm", f"parameter{args.snoozes}")])] if args.snoozes else []),
             # What was requested is compared with what was captured; the action supports no resources.
             _allow(["cloudwatch:GetMetricStatistics"], ["*"]),
             *([_allow(["sns:Publish"], [args.arn("sns", args.topic)])] if args.topic else []),

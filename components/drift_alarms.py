@@ -17,7 +17,11 @@ from millrace.watching import MonitorMetric
 from millrace.watching import Plot as MonitorPlot
 
 #: CloudWatch's longest evaluation range, seconds.
-_LONGEST = 7 * 86_400
+_DAY = 86_400
+_LONGEST = 7 * _DAY
+#: How long a page waits for the alarm that suppresses it, seconds. CloudWatch evaluates an alarm whose range is longer
+#: than a day only once an hour.
+_WAIT_SHORT, _WAIT_LONG = 120, 3_900
 
 
 @dataclass
@@ -36,6 +40,8 @@ class DriftAlarmsArgs:
         alarms: The alarms, by name: the metric of each.
         pages: The composite alarms that notify, by name: the alarms of which any raises it, and one that keeps it
             silent, if any.
+        snoozes: The alarm that suppresses a page's notifications while it is snoozed, by the page's name: the alarm's
+            name and its metric.
         alarm_actions: ARNs of topics that the alarms notify.
     """
 
@@ -49,6 +55,7 @@ class DriftAlarmsArgs:
     metrics: Sequence[MonitorMetric]
     alarms: Mapping[str, MonitorMetric]
     pages: Mapping[str, tuple[Sequence[str], str | None]]
+    snoozes: Mapping[str, tuple[str, str]]
     alarm_actions: list[pulumi.Input[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,9 +76,9 @@ class DriftAlarmsArgs:
 class DriftAlarms(pulumi.ComponentResource):
     """The monitor of a served model, with its alarms and dashboard.
 
-    Creates a Pipeline, a Schedule, a MetricAlarm for each alarm, a CompositeAlarm for each page, and a Dashboard. What
-    missing data mean is a matter of the metric: a figure that could not be judged raises no alarm, a signal that is
-    absent does. Only pages notify.
+    Creates a Pipeline, a Schedule, a MetricAlarm for each alarm, a CompositeAlarm for each page with a MetricAlarm that
+    suppresses its notifications while it is snoozed, and a Dashboard. What missing data mean is a matter of the metric:
+    a figure that could not be judged raises no alarm, a signal that is absent does. Only pages notify.
     """
 
     pipeline_arn: pulumi.Output[str]
@@ -115,6 +122,25 @@ class DriftAlarms(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
+    def _make_snooze(self, name: str, page: str, args: DriftAlarmsArgs) -> aws.cloudwatch.MetricAlarm:
+        """Create the alarm that suppresses a page; without data, such as from a monitor that stopped, it does not."""
+        alarm_name, metric = args.snoozes[page]
+        return aws.cloudwatch.MetricAlarm(
+            f"{name}-{metric}",
+            name=alarm_name,
+            alarm_description=f"{args.endpoint_name}: a person has snoozed what raises {page}, which does not notify.",
+            namespace=args.namespace,
+            metric_name=metric,
+            dimensions={"Endpoint": args.endpoint_name},
+            statistic="Maximum",
+            period=args.period,
+            evaluation_periods=1,
+            threshold=0,
+            comparison_operator="GreaterThanThreshold",
+            treat_missing_data="notBreaching",
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
     def _make_page(
         self,
         name: str,
@@ -127,6 +153,8 @@ class DriftAlarms(pulumi.ComponentResource):
         """Create a composite alarm, which notifies: its metric alarms are of one kind of cause, and are told once."""
         rule = " OR ".join(f'ALARM("{cause}")' for cause in causes)
         unless = f", unless {silencing} fires" if silencing else ""
+        snooze = self._make_snooze(name, page, args)
+        wait = _WAIT_LONG if args.period > _DAY else _WAIT_SHORT
         silenced = " OR ".join(f'ALARM("{cause}")' for cause in args.pages[silencing][0]) if silencing else ""
         return aws.cloudwatch.CompositeAlarm(
             f"{name}-page-{page.removeprefix(f'{args.endpoint_name}-')}",
@@ -134,12 +162,14 @@ class DriftAlarms(pulumi.ComponentResource):
             alarm_description=f"{args.endpoint_name}: one of {', '.join(causes)} fires{unless}.",
             alarm_rule=f"({rule}) AND NOT ({silenced})" if silenced else rule,
             alarm_actions=args.alarm_actions,
+            actions_suppressor=aws.cloudwatch.CompositeAlarmActionsSuppressorArgs(
+                alarm=snooze.name, wait_period=wait, extension_period=_WAIT_SHORT
+            ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=alarms),
         )
 
 
 def _dashboard(args: DriftAlarmsArgs) -> str:
-    day = 86_400
     own = [args.namespace]
     dimension = ["Endpoint", args.endpoint_name]
     served = ["EndpointName", args.endpoint_name, "VariantName", args.variant_name]
@@ -148,7 +178,7 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
         for plot in MonitorPlot
     }
     plots: list[Plot] = [
-        *((plot.value, metrics, "Maximum", day) for plot, metrics in by_plot.items() if metrics),
+        *((plot.value, metrics, "Maximum", _DAY) for plot, metrics in by_plot.items() if metrics),
         ("Requests", [["AWS/SageMaker", "Invocations", *served]], "Sum", 300),
         (
             "Errors",

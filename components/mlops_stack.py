@@ -40,7 +40,7 @@ from millrace.names import (
     VARIANT,
     Names,
 )
-from millrace.watching import MonitorAlarm, list_alarms, list_metrics, list_pages
+from millrace.watching import MonitorAlarm, Page, list_alarms, list_metrics, list_pages, name_snooze
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
 
@@ -217,6 +217,7 @@ class MlopsStack(pulumi.ComponentResource):
                 metric_namespace=names.metric_namespace,
                 dead_letter_queue=names.dead_letters,
                 topic=names.stack,
+                snoozes=names.snooze_parameter,
                 partition=args.partition,
             ),
             self._child,
@@ -335,6 +336,7 @@ class MlopsStack(pulumi.ComponentResource):
                 metrics=list_metrics(case.problem, has_tables=tabled),
                 alarms={names.alarm(metric.alarm): metric for metric in alarms if metric.alarm},
                 pages=self._list_pages([metric.alarm for metric in alarms if metric.alarm]),
+                snoozes={names.alarm(page): (names.alarm(name_snooze(page)), name_snooze(page)) for page in Page},
                 alarm_actions=self._tell,
             ),
             self._child,

@@ -11,6 +11,7 @@ MillraceError
 ├── StoreError                              the online feature store does not answer
 ├── UnreadableCaptureError (ValueError)     a captured request that cannot be read
 ├── UnreadablePauseError                    a pause that `millrace pause` did not write
+├── UnreadableSnoozeError                   a snooze that `millrace alarms` did not write
 ├── RefusedRequestError                     a request that an account in memory refuses
 ├── RolledBackError                         a rollout that SageMaker rolled back
 ├── FeatureRemovedError (ValueError)        a feature group that would lose a feature

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from millrace.documents import CalibrationBin, Document
+from millrace.watching import MonitorAlarm
 
 
 class MonitoredModel(Document):
@@ -196,6 +197,7 @@ class MonitorReport(Document):
         versions: Version of the model → rows in the window that it answered; `0` where the answer does not say.
         judged: Rows with a certain outcome that the serving version answered: quality is measured on them.
         measured: Whether the monitor could judge what was served.
+        snoozed: Alarm → who does not want people to be told of it, until when and why.
         published: Data points sent to CloudWatch.
     """
 
@@ -226,4 +228,11 @@ class MonitorReport(Document):
     versions: dict[str, int] = Field(default_factory=dict)
     judged: int | None = None
     measured: bool = False
+    snoozed: dict[str, str] = Field(default_factory=dict)
     published: int = 0
+
+    def list_beyond(self) -> list[str]:
+        """Return the alarms that this report raises, those with the largest figures first."""
+        checks = sorted((check for check in self.checks if check.ratio > 1.0), key=lambda check: -check.ratio)
+        beyond = dict.fromkeys(check.alarm for check in checks)
+        return [*beyond, *([] if self.measured else [MonitorAlarm.UNMEASURED.value])]

@@ -195,6 +195,11 @@ class Names:
         """The SSM parameter that exists while schedules and triggers are paused."""
         return f"/millrace/{self.stack}/paused"
 
+    @property
+    def snooze_parameter(self) -> str:
+        """The SSM parameter that exists while alarms are snoozed."""
+        return f"/millrace/{self.stack}/snoozed"
+
     def feature_schema(self, table: str) -> str:
         """Return the name of the SSM parameter that holds the wanted schema of a table's feature group.
 

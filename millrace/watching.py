@@ -126,6 +126,9 @@ class Page(StrEnum):
     MODEL = "model"
 
 
+#: The alarm that cannot be snoozed: its page must notify when the monitor, which knows what is snoozed, does not run.
+NEVER_SNOOZED = MonitorAlarm.HEARTBEAT
+
 #: Page → the alarms of which any raises it, and the page that keeps it silent: wrong data make every model look wrong.
 PAGES: Mapping[Page, tuple[tuple[MonitorAlarm, ...], Page | None]] = {
     Page.SILENCE: (
@@ -140,6 +143,27 @@ PAGES: Mapping[Page, tuple[tuple[MonitorAlarm, ...], Page | None]] = {
     ),
     Page.MODEL: ((MonitorAlarm.QUALITY, MonitorAlarm.CALIBRATION, MonitorAlarm.SCORE_DRIFT), Page.DATA),
 }  # fmt: skip
+
+
+def name_snooze(page: Page) -> str:
+    """Return the name of the metric, and the kind of the alarm, that keep a page from notifying while it is snoozed.
+
+    The monitor publishes the metric, as 1, only while a person has snoozed every alarm of the page that is beyond its
+    threshold. Where it publishes none, the page notifies.
+
+    Args:
+        page: The page.
+    """
+    return f"{page.value}-snoozed"
+
+
+def find_page(alarm: str) -> Page:
+    """Return the page that an alarm raises.
+
+    Args:
+        alarm: The alarm's name.
+    """
+    return next(page for page, (causes, _) in PAGES.items() if alarm in causes)
 
 
 def list_metrics(problem: Problem, *, has_tables: bool) -> list[MonitorMetric]:

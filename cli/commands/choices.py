@@ -57,6 +57,13 @@ def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: st
     return [text for each in listed if (text := str(each["ModelPackageVersion"])).startswith(incomplete)]
 
 
+def complete_alarms(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Return the alarms that can be snoozed and begin with the incomplete word."""
+    from millrace.watching import NEVER_SNOOZED, MonitorAlarm
+
+    return [each.value for each in MonitorAlarm if each is not NEVER_SNOOZED and each.value.startswith(incomplete)]
+
+
 def _given(ctx: click.Context, names: list[str]) -> str | None:
     """Return the use case that is already typed; None without one.
 

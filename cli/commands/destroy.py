@@ -15,7 +15,7 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from cli.aws import endpoints, model_packages, pauses, pipelines
+from cli.aws import endpoints, model_packages, pauses, pipelines, snoozes
 from cli.commands import choices
 from cli.commands.options import env_option, require_yes_with_json
 from cli.console import interrupts
@@ -266,6 +266,7 @@ def _delete_leftovers(target: Target, plan: Plan, done: Done, stage: Stage) -> N
         ssm.delete_parameter(Name=target.names.pause_parameter)
     except ssm.exceptions.ParameterNotFound:
         stage.note("nothing was paused")
+    snoozes.delete_snoozes(target)
     stage.result = "nothing is left behind" if plan.delete_data else "data was kept"
 
 

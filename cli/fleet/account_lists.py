@@ -1,4 +1,4 @@
-"""The lists of one account: endpoints, pipelines, model package groups, schedules, rules, alarms and pauses.
+"""The lists of one account: endpoints, pipelines, model package groups, schedules, rules, alarms, pauses and snoozes.
 
 Each is queried once for all stacks in the account.
 """
@@ -31,6 +31,7 @@ class Listed:
     schedules: dict[str, Any] | None = None
     rules: dict[str, Any] | None = None
     paused: dict[str, str] | None = None
+    snoozed: dict[str, str] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
     """The reasons why queries failed, by the name of the fact."""
 
@@ -106,7 +107,8 @@ def query_lists(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecu
         "schedules": lambda: _by_name(account, "scheduler", "list_schedules", "Schedules", "Name"),
         "rules": lambda: _by_name(account, "events", "list_rules", "Rules", "Name"),
         "alarms": lambda: _find_alarms(account, [each.alarm(kind) for each in names for kind in ALARM_KINDS]),
-        "paused": lambda: _find_pauses(account, [each.pause_parameter for each in names]),
+        "paused": lambda: _find_parameters(account, [each.pause_parameter for each in names]),
+        "snoozed": lambda: _find_parameters(account, [each.snooze_parameter for each in names]),
     }
     asked = {fact: pool.submit(try_query, question, listed.unknown, fact) for fact, question in questions.items()}
     for fact, answer in asked.items():
@@ -128,8 +130,8 @@ def _find_alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _find_pauses(account: Account, names: Sequence[str]) -> dict[str, str]:
-    """Return the values of the pause parameters that exist, by parameter name."""
+def _find_parameters(account: Account, names: Sequence[str]) -> dict[str, str]:
+    """Return the values of those of the parameters that exist, by name."""
     ssm, found = account.client("ssm"), dict[str, str]()
     for some in _batches(names, _PARAMETERS_AT_ONCE):
         found |= {each["Name"]: each["Value"] for each in ssm.get_parameters(Names=some)["Parameters"]}

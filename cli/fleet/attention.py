@@ -148,7 +148,9 @@ def _list_alarm_items(document: Document) -> Iterator[_Item]:
     undecided = {each["version"] for each in document["pending"] if each["verdict"] == Verdict.UNDECIDED}
     pending = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
     waiting = [version for version in pending if version not in undecided]
-    firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
+    firing = {
+        alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM" and not alarm["snoozed"]
+    }
     order = (ERRORS, LATENCY, UNDELIVERED, *_SIGNALS, *_OF_DATA, *_OF_MODELS)
     for kind in (kind for kind in order if kind in firing):
         alarm = {"alarm": firing[kind]["name"], "meaning": firing[kind]["description"].rstrip(".") or "it fires"}

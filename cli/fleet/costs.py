@@ -44,10 +44,11 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
         items.append(_item("endpoint", "unknown", None))
     stands = document["deployed"]
     if alarms and stands:
-        count = len(document["alarms"])
+        pages = len(list_pages(list_alarm_kinds(target.use_case)))
+        # Each page has an alarm that suppresses it.
+        count = len(document["alarms"]) + pages
         each = prices.find_monthly_price("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
-        pages = len(list_pages(list_alarm_kinds(target.use_case)))
         page = prices.find_monthly_price("aws:cloudwatch/compositeAlarm:CompositeAlarm", {}, region)
         items.append(_item("composite alarms", str(pages), None if page is None else page * pages))
     elif stands:

@@ -22,6 +22,7 @@ from queries.endpoints import find_endpoint, find_served_model, get_deployment_t
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_group, parse_version
 from queries.pauses import UnreadablePauseError, parse_pause
 from queries.rollbacks import is_caused_by_alarm, list_rollback_alarms
+from queries.snoozes import Snooze, UnreadableSnoozeError, parse_snoozes
 
 #: Maximum number of packages of any status that are read, newest first.
 _NEWEST = 100
@@ -195,6 +196,23 @@ def read_pause(found: Mapping[str, str], names: Names) -> PausePart | None:
         # `millrace pause` did not write it; show as much as can be understood.
         return _read_foreign_pause(text)
     return {"since": said.since_iso, "by": said.by, "reason": said.reason}
+
+
+def read_snoozes(found: Mapping[str, str], names: Names, unknown: dict[str, str]) -> dict[str, Snooze]:
+    """Return the snoozes of a stack by kind of alarm, including those that are over.
+
+    Args:
+        found: The values of the snooze parameters that exist in the account, by parameter name.
+        names: The names of the stack's resources.
+        unknown: Gets the reason where they cannot be understood; nothing is snoozed then.
+    """
+    if (text := found.get(names.snooze_parameter)) is None:
+        return {}
+    try:
+        return parse_snoozes(names.snooze_parameter, text)
+    except UnreadableSnoozeError as error:
+        unknown["snoozed"] = str(error)
+        return {}
 
 
 def _read_foreign_pause(text: str) -> PausePart:

@@ -159,6 +159,7 @@ def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDo
     findings += _find_deviations(
         target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None
     )
+    snoozes = served.read_snoozes(listed.snoozed or {}, names, unknown)
     deployed = listed.may_have_deployment(names)
     document: StackDocument = {
         "version": VERSION,
@@ -169,7 +170,7 @@ def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDo
         "account": listed.account,
         "deployed": deployed,
         **part,
-        "alarms": alarms.describe_alarms(names, listed.alarms or {}),
+        "alarms": alarms.describe_alarms(names, listed.alarms or {}, snoozes),
         "missing": absent,
         "last": runs.find_last_runs(target, names, listed, unknown),
         "next": runs.find_next_runs(target, names, account, listed.schedules or {}),

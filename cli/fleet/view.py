@@ -180,7 +180,8 @@ def _list_foreign_stacks(found: Sequence[ForeignStack]) -> Iterator[str]:
 
 def render_cells(row: StackDocument) -> list[tuple[str, str]]:
     """Return a row of the table: text and style of each cell, in the order of `HEAD`."""
-    firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
+    fires = [alarm for alarm in row["alarms"] if alarm["state"] == "ALARM"]
+    firing = [f"{alarm['kind']}{' (snoozed)' if alarm['snoozed'] else ''}" for alarm in fires]
     alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
     waiting = [
         f"{'reject' if attention.is_too_old(row, each['version']) else 'approve'} v{each['version']}"
@@ -395,10 +396,9 @@ def _say_alarms(found: DeepDocument) -> None:
         sign = signs.get(alarm["comparison"] or "", alarm["comparison"] or "")
         fires = f"{alarm['metric']} {sign} {alarm['threshold']:,.10g}" if alarm["threshold"] is not None else ""
         reason = attention.shorten(alarm["reason"])
-        said = {"ALARM": f"{alarm['description']} {reason}".strip(), "OK": ""}
-        rows.append(
-            (alarm["name"], alarm["state"], format_time(alarm["since"]), fires, said.get(alarm["state"], reason))
-        )
+        said = {"ALARM": f"{alarm['description']} {reason}".strip(), "OK": ""}.get(alarm["state"], reason)
+        said = f"{alarm['snoozed']} {said}".strip()
+        rows.append((alarm["name"], alarm["state"], format_time(alarm["since"]), fires, said))
     print_table(rows)
 
 

@@ -38,6 +38,10 @@ def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAl
         "metrics": list_metrics(Problem.BINARY, has_tables=True),
         "alarms": {f"x-{metric.alarm}": metric for metric in METRICS if metric.alarm in ("drift", "skew", "heartbeat")},
         "pages": {"x-silence": (["x-heartbeat"], None), "x-data": (["x-skew", "x-drift"], "x-silence")},
+        "snoozes": {
+            "x-silence": ("x-silence-snoozed", "silence-snoozed"),
+            "x-data": ("x-data-snoozed", "data-snoozed"),
+        },
         "alarm_actions": ["arn:topic"],
         **changes,
     }
@@ -60,6 +64,8 @@ def test_children_and_outputs() -> None:
         ("d-drift", "MetricAlarm", parent),
         ("d-skew", "MetricAlarm", parent),
         ("d-heartbeat", "MetricAlarm", parent),
+        ("d-silence-snoozed", "MetricAlarm", parent),
+        ("d-data-snoozed", "MetricAlarm", parent),
         ("d-page-silence", "CompositeAlarm", parent),
         ("d-page-data", "CompositeAlarm", parent),
         ("d-dashboard", "Dashboard", parent),
@@ -118,10 +124,26 @@ def test_only_pages_notify_and_one_cause_keeps_another_silent() -> None:
     assert [inputs["alarmActions"] for inputs in pages.values()] == [["arn:topic"]] * 2
 
 
+def test_a_page_is_suppressed_only_while_the_monitor_says_that_it_is_snoozed() -> None:
+    found = alarms()
+    snooze = found["d-data-snoozed"].inputs
+    assert (snooze["metricName"], snooze["treatMissingData"], snooze["threshold"]) == (
+        "data-snoozed",
+        "notBreaching",
+        0,
+    )
+    # An alarm that looks back more than a day is evaluated once an hour.
+    page = found["d-page-data"].inputs["actionsSuppressor"]
+    assert page == {"alarm": "x-data-snoozed", "waitPeriod": 3900, "extensionPeriod": 120}
+    hourly = alarms(every=timedelta(hours=1))["d-page-data"].inputs["actionsSuppressor"]
+    assert hourly["waitPeriod"] == 120
+
+
 def test_every_alarm_of_a_stack_is_of_one_page() -> None:
     found = flights("dev")
     kinds = {each.inputs["name"] for each in mocked.find_by_kind(found, "MetricAlarm")
-             if each.inputs["namespace"] == "Millrace/flights-dev"}  # fmt: skip
+             if each.inputs["namespace"] == "Millrace/flights-dev"
+             and not each.inputs["name"].endswith("-snoozed")}  # fmt: skip
     rules = [each.inputs["alarmRule"].split(" AND NOT ")[0] for each in mocked.find_by_kind(found, "CompositeAlarm")]
     named = [name for rule in rules for name in re.findall(r'ALARM\("(.+?)"\)', rule)]
     assert sorted(named) == sorted(kinds)
@@ -160,7 +182,7 @@ def test_an_interval_that_no_alarm_can_cover_is_refused() -> None:
 
 
 #: A report in which everything was judged.
-REPORT = {
+REPORT: dict[str, Any] = {
     "as_of": "2024-04-15T00:00:00Z",
     "since": "2024-04-01T00:00:00Z",
     "rows": 900,
@@ -173,23 +195,32 @@ REPORT = {
 }
 
 
-def _list_published_metrics(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+def _list_published_metrics(
+    endpoint: str, ratio: float = 0.5, **fields: Any
+) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    checks = [{**check, "ratio": ratio} for check in REPORT["checks"]]
     return {
         (point["MetricName"], tuple((each["Name"], each["Value"]) for each in point["Dimensions"]))
-        for point in make_data_points(USE_CASE, endpoint, MonitorReport.model_validate(REPORT))
+        for point in make_data_points(
+            USE_CASE, endpoint, MonitorReport.model_validate({**REPORT, "checks": checks, **fields})
+        )
     }
 
 
 @pytest.mark.parametrize("name", ["local", "dev"])
 def test_alarms_and_dashboard_use_metrics_that_the_monitor_publishes(name: str) -> None:
-    found, published = flights(name), _list_published_metrics(f"flights-{name}")
+    found = flights(name)
+    # What is snoozed is published only when all of a page's alarms that fire are.
+    published = _list_published_metrics(f"flights-{name}") | _list_published_metrics(
+        f"flights-{name}", ratio=1.5, snoozed=dict.fromkeys(MonitorAlarm, "known")
+    )
     namespace = f"Millrace/flights-{name}"
     asked = 0
     for alarm in mocked.find_by_kind(found, "MetricAlarm"):
         if alarm.inputs["namespace"] == namespace:
             assert (alarm.inputs["metricName"], tuple(alarm.inputs["dimensions"].items())) in published, alarm.key
             asked += 1
-    assert asked == 13
+    assert asked == 16
     dashboard = mocked.document(found, f"flights-{name}-monitor-dashboard", "dashboardBody")
     plotted = [metric for widget in dashboard["widgets"] for metric in widget["properties"]["metrics"]]
     own = [metric for metric in plotted if metric[0] == namespace]

@@ -66,6 +66,7 @@ COMPONENTS: dict[str, tuple[str, dict[str, str]]] = {
             "-monitor-schedule": "Schedule",
             **{f"-monitor-{alarm}": "MetricAlarm" for alarm in MonitorAlarm},
             **{f"-monitor-page-{page}": "CompositeAlarm" for page in ("silence", "data", "model")},
+            **{f"-monitor-{page}-snoozed": "MetricAlarm" for page in ("silence", "data", "model")},
             "-monitor-dashboard": "Dashboard",
         },
     ),
@@ -294,7 +295,9 @@ def test_every_alarm_notifies_the_topic_and_has_a_computed_name() -> None:
     names = Names("flights", "dev", mocked.ACCOUNT, "eu-west-1")
     alarms = mocked.find_by_kind(found, "MetricAlarm")
     own = ("undelivered", "errors", "latency")
-    assert {each.inputs["name"] for each in alarms} == {names.alarm(kind) for kind in (*MonitorAlarm, *own)}
+    assert {each.inputs["name"] for each in alarms} == {
+        names.alarm(kind) for kind in (*MonitorAlarm, *own, "silence-snoozed", "data-snoozed", "model-snoozed")
+    }
     # The monitor's alarms notify by their pages.
     notifying = {each.inputs["name"] for each in alarms if "alarmActions" in each.inputs}
     assert notifying == {names.alarm(kind) for kind in own}

@@ -18,7 +18,7 @@ import numpy as np
 
 from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
-from queries.alarms import list_firing
+from queries.alarms import find_firing
 from queries.documents import find_document, has_object
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
 from queries.pipelines import EXECUTING, SUCCEEDED, list_executions
@@ -105,7 +105,7 @@ def decide_before_ingestion(job: Job, attempt: Attempt) -> Start:
     retraining, sagemaker = job.use_case.retraining, job.make_client("sagemaker")
     if attempt.trigger == RECHECK:
         alarms = [job.names.alarm(kind) for kind in retraining.alarms]
-        if not list_firing(job.make_client("cloudwatch"), alarms):
+        if not find_firing(job.make_client("cloudwatch"), alarms):
             return attempt.skip(SkipCode.NO_ALARM, alarms=", ".join(alarms))
     # An old --as-of must not look like time that has passed.
     now = max(attempt.as_of, job.find_data_time("now"))

@@ -10,7 +10,9 @@ _SHOWN = 5
 
 
 def make_message(case: UseCase, stack: str, report: MonitorReport) -> tuple[str, str] | None:
-    """Return the subject and the text of the message about a report; None where nothing is beyond its threshold.
+    """Return the subject and the text of the message about a report; None where there is nothing to tell.
+
+    What is snoozed is told only beside something that is not.
 
     Args:
         case: The declaration; what it switches off is not told.
@@ -21,16 +23,19 @@ def make_message(case: UseCase, stack: str, report: MonitorReport) -> tuple[str,
     for check in sorted(report.checks, key=lambda check: -check.ratio):
         if check.ratio > 1.0 and check.alarm not in case.monitoring.off:
             found.setdefault(check.alarm, []).append(check)
-    if not found:
+    if not set(found) - set(report.snoozed):
         return None
     lines = [f"{report.endpoint} from {report.since} to {report.as_of}, {report.rows} rows served:"]
     for alarm, checks in found.items():
         lines += ["", f"{stack}-{alarm} (docs/operating.md, section `{alarm}`)"]
+        if alarm in report.snoozed:
+            lines.append(report.snoozed[alarm])
         lines += [f"- {check.text}." for check in checks[:_SHOWN]]
         if len(checks) > _SHOWN:
             lines.append(f"- and {len(checks) - _SHOWN} more, which the report of the monitor has")
     lines += _explain(report)
-    return f"{stack}: {', '.join(found)}", "\n".join(lines)
+    told = [alarm for alarm in found if alarm not in report.snoozed]
+    return f"{stack}: {', '.join(told)}", "\n".join(lines)
 
 
 def _explain(report: MonitorReport) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from millrace import UseCase
-from millrace.inventory import JobVariable
+from millrace.inventory import JobVariable, list_alarm_kinds
 from millrace.monitor_report import MonitorReport
 from millrace.watching import MonitorAlarm, list_metrics
 from queries.endpoints import find_endpoint
@@ -33,6 +33,7 @@ from training.monitoring.captured import Served
 from training.monitoring.message import make_message
 from training.monitoring.performance import find_groups, measure_performance
 from training.monitoring.report import render_page
+from training.monitoring.snoozed import find_snoozed, list_quiet_pages
 from training.monitoring.window import Window
 from training.notify import tell_people
 from training.quality import Registered
@@ -62,6 +63,7 @@ def run_monitor(job: Job, as_of: str) -> None:
     """
     now = job.find_data_time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
+    snoozed, unread = find_snoozed(job)
     found: dict[str, Any] = {
         "version": 2,
         "use_case": job.use_case.name,
@@ -69,11 +71,13 @@ def run_monitor(job: Job, as_of: str) -> None:
         "as_of": format_time(now),
         "since": format_time(since),
         "rows": 0,
-        "notes": [],
+        "snoozed": snoozed,
+        "notes": [unread] if unread else [],
     }
     if endpoint := find_endpoint(job.make_client("sagemaker"), job.names.endpoint):
         with tempfile.TemporaryDirectory() as scratch:
-            found |= _examine_endpoint(job, endpoint, since, now, Path(scratch))
+            examined = _examine_endpoint(job, endpoint, since, now, Path(scratch))
+        found |= examined | {"notes": found["notes"] + examined["notes"]}
     else:
         # Nothing serves, so that nothing is missed.
         found["measured"] = True
@@ -255,6 +259,10 @@ def make_data_points(case: UseCase, endpoint: str, report: MonitorReport) -> lis
             value = max((check.ratio for check in report.checks if check.alarm == metric.alarm), default=None)
         if value is not None and np.isfinite(value):
             found.append({"MetricName": metric.name, "Value": float(value), "Dimensions": of_endpoint})
+    alarms = [alarm for alarm in list_alarm_kinds(case) if alarm in tuple(MonitorAlarm)]
+    found += [
+        {"MetricName": name, "Value": 1.0, "Dimensions": of_endpoint} for name in list_quiet_pages(report, alarms)
+    ]
     return found
 
 

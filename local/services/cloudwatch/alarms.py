@@ -32,6 +32,7 @@ from local.services.cloudwatch.evaluation import (
     decide_state,
     evaluate_rule,
 )
+from local.services.cloudwatch.suppression import Suppression
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Alarms:
         self._cloud = cloud
         self._index = metrics.MetricIndex()
         self._queues = queue_metrics.QueueMetrics(cloud)
+        self._suppression = Suppression(cloud)
         self._due: dict[str, float] = {}
         self._announced: dict[str, dict[str, Any]] = {known["arn"]: known for known in cloud.store.list(_ANNOUNCED)}
 
@@ -77,6 +79,7 @@ class Alarms:
             for region, alarm in alarms:
                 with _logged(alarm):
                     self._announce(region, alarm)
+            self._run_released_actions(alarms)
             self._queues.publish(alarms)
             self._evaluate(alarms)
             for gone in self._announced.keys() - {alarm.alarm_arn for _, alarm in alarms}:
@@ -192,8 +195,15 @@ class Alarms:
             region=region,
             source="aws.cloudwatch",
         )
-        if alarm.actions_enabled:
+        has_actions = alarm.actions_enabled and bool(getattr(alarm, _ACTIONS[state["value"]]))
+        if not self._suppression.hold(region, alarm, before["value"], state, has_actions=has_actions) and has_actions:
             self._act(region, alarm, before["value"], state)
+
+    def _run_released_actions(self, alarms: Sequence[tuple[str, Any]]) -> None:
+        for region, alarm, before, state in self._suppression.release(alarms):
+            with _logged(alarm):
+                if alarm.actions_enabled:
+                    self._act(region, alarm, before, state)
 
     def _act(self, region: str, alarm: Any, before: str, state: Mapping[str, Any]) -> None:
         for action in getattr(alarm, _ACTIONS[state["value"]]) or []:

@@ -82,6 +82,30 @@ def _composite(rule: str, existing: Collection[str]) -> None:
         raise DefinitionError(f"Could not save the composite alarm as alarms [{listed}] in the alarm rule do not exist")
 
 
+def check_suppressor(name: str, given: Mapping[str, Any], existing: Collection[str]) -> None:
+    """Check the suppressor of a composite alarm's actions.
+
+    Args:
+        name: The composite alarm.
+        given: The suppressor and its two periods, by attribute; None where a parameter was not sent.
+        existing: Names of the alarms of the region.
+
+    Raises:
+        DefinitionError: CloudWatch would refuse it.
+    """
+    suppressor, wait, extension = given.values()
+    if suppressor is None:
+        if wait is not None or extension is not None:
+            raise DefinitionError("ActionsSuppressorWaitPeriod and ExtensionPeriod need an ActionsSuppressor")
+        return
+    if wait is None or extension is None:
+        raise DefinitionError(
+            "ActionsSuppressor needs ActionsSuppressorWaitPeriod and ActionsSuppressorExtensionPeriod"
+        )
+    if suppressor.rpartition(":alarm:")[2] not in set(existing) - {name}:
+        raise DefinitionError(f"Could not save the composite alarm as its suppressor {suppressor} does not exist")
+
+
 #: Parameters of an alarm on a single metric, which exclude Metrics.
 _ONE_METRIC = ("metric_name", "namespace", "period", "statistic", "extended_statistic", "dimensions", "unit")
 _HOUR, _DAY, _WEEK = 3600, 86_400, 604_800

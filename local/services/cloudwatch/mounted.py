@@ -90,12 +90,24 @@ def _describe_alarms(self: Any) -> Any:
         and (not state or alarm.state_value == state)
         and (not action or any(each.startswith(action) for each in alarm.alarm_actions))
     ]
+    for alarm in found:
+        alarm.state_transitioned_timestamp = _find_transition(alarm)
     return ActionResult(
         {
             "MetricAlarms": [alarm for alarm in found if alarm.rule is None],
             "CompositeAlarms": [alarm for alarm in found if alarm.rule is not None],
         }
     )
+
+
+def _find_transition(alarm: Any) -> Any:
+    """Return the time since which the alarm has its present state; moto knows only when it was last set."""
+    since = alarm.state_updated_timestamp
+    for _, _, _, value, updated in reversed(alarm.history):
+        if value != alarm.state_value:
+            break
+        since = updated
+    return since
 
 
 def _list_metrics(self: Any) -> Any:
@@ -155,12 +167,24 @@ def _put_composite_alarm(self: Any) -> Any:
     """Answer PutCompositeAlarm, which moto's responses lack although its alarms have rules."""
     from moto.cloudwatch.exceptions import ValidationError
 
-    suppressing = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
-    if given := [name for name in suppressing if self._get_param(name) is not None]:
-        raise ValidationError(f"{', '.join(given)} of a composite alarm is not available in the local cloud.")
-    return self.put_metric_alarm()
+    given = {attribute: self._get_param(name) for attribute, name in _SUPPRESSING.items()}
+    backend, name = self.cloudwatch_backend, self._get_param("AlarmName")
+    try:
+        definitions.check_suppressor(name, given, backend.alarms.keys())
+    except definitions.DefinitionError as error:
+        raise ValidationError(f"Alarm {name}: {error}") from error
+    answer = self.put_metric_alarm()
+    for attribute, value in given.items():
+        setattr(backend.alarms[name], attribute, value)
+    return answer
 
 
+#: Attributes of a composite alarm whose actions another alarm suppresses, and the parameters that set them.
+_SUPPRESSING = {
+    "actions_suppressor": "ActionsSuppressor",
+    "actions_suppressor_wait_period": "ActionsSuppressorWaitPeriod",
+    "actions_suppressor_extension_period": "ActionsSuppressorExtensionPeriod",
+}
 #: Attributes that an alarm keeps when it is put again; the last distinguishes it from a later alarm of its name.
 _KEPT = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history", "incarnation")
 
@@ -201,7 +225,7 @@ def _keeping_children(delete: Callable[..., None]) -> Callable[..., None]:
         left = [each for each in self.alarms.values() if each.rule is not None and each.name not in alarm_names]
         for name in alarm_names:
             own = {name, self.alarms[name].alarm_arn} if name in self.alarms else set()
-            if any(own & list_watched_alarms(each.rule) for each in left):
+            if any(own & (list_watched_alarms(each.rule) | {getattr(each, "actions_suppressor", "")}) for each in left):
                 raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it")
         delete(self, alarm_names)
 
