@@ -77,6 +77,7 @@ setup: .venv/.ready
 rates: setup
 	$(BIN)/python -m benchmarks.decisions
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.inferred
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock

@@ -6,7 +6,7 @@ Importing it needs only pydantic: no AWS SDK, no Pulumi, no NumPy.
 from millrace.declaration import FeatureTable, UseCase
 from millrace.environment import Environment
 from millrace.errors import DeclarationError, MillraceError
-from millrace.rules import Champion, Expect, Gate, Monitoring, Retraining, Slice
+from millrace.rules import Champion, Expect, Gate, Inferred, Monitoring, Retraining, Slice
 
 __all__ = [
     "Champion",
@@ -15,6 +15,7 @@ __all__ = [
     "Expect",
     "FeatureTable",
     "Gate",
+    "Inferred",
     "MillraceError",
     "Monitoring",
     "Retraining",

@@ -20,7 +20,7 @@ from millrace.metrics import AUDITED, CHAMPION_METRIC, METRICS, Problem
 from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
 from millrace.part import Part
-from millrace.rules import Champion, Expect, Gate, Monitoring, Retraining, Slice
+from millrace.rules import Champion, Expect, Gate, Inferred, Monitoring, Retraining, Slice
 from millrace.watching import list_alarms
 
 #: SageMaker Feature Store adds these to every record.
@@ -105,6 +105,7 @@ class UseCase(Part):
     publish_every: Interval = timedelta(hours=1)
     """How often new rows of the tables go to the feature store, from which the endpoint reads."""
     expectations: tuple[Expect, ...] = ()
+    inferred: Inferred = Inferred()
     missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Texts that mean a missing value, by column as requests name it (a table's `<table>_<column>`); in other columns
     only an empty text does. They apply to files, to what functions return and to requests."""

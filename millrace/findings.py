@@ -41,10 +41,27 @@ class Code(StrEnum):
     NO_LABEL_OF_AN_EVENT = "no_label_of_an_event"
     LABEL_OF_NO_EVENT = "label_of_no_event"
     STALE = "stale"
+    KIND_CHANGED = "kind_changed"
+    COLUMN_GONE = "column_gone"
+    OUTSIDE_RANGE = "outside_range"
+    NEW_LEVELS = "new_levels"
+    MORE_MISSING = "more_missing"
+    ODD_VOLUME = "odd_volume"
+    LATE = "late"
+    LABELS_LATE = "labels_late"
+    NO_REFERENCE = "no_reference"
     LEAK = "leak"
     LEAK_TRUSTED = "leak_trusted"
     LEAK_REFUSED = "leak_refused"
 
+
+#: The rules that are inferred from the snapshot accepted before.
+INFERRED = frozenset(
+    {
+        Code.KIND_CHANGED, Code.COLUMN_GONE, Code.OUTSIDE_RANGE, Code.NEW_LEVELS, Code.MORE_MISSING, Code.ODD_VOLUME,
+        Code.LATE, Code.LABELS_LATE, Code.NO_REFERENCE,
+    }
+)  # fmt: skip
 
 _LEAK = "{column} alone predicts {target} with an AUC of {auc:.3f} (bound {bound}): "
 #: The sentence of each code, with the names of its fields.
@@ -71,6 +88,28 @@ _SENTENCES = {
     Code.NO_LABEL_OF_AN_EVENT: "no label's {column} matches an event; compare the two",
     Code.LABEL_OF_NO_EVENT: "the {column} matches no event",
     Code.STALE: "the newest {column} is {found}; expected one within {hours:g} h of as_of",
+    Code.KIND_CHANGED: "{column} holds {found}; in the snapshot accepted as of {reference} it held {expected}",
+    Code.COLUMN_GONE: "column {column!r}, which the snapshot accepted as of {reference} had, does not exist",
+    Code.OUTSIDE_RANGE: (
+        "{share:.1%} of {column} in {part} is {side} {bound:g}, the {end} in the snapshot accepted as of {reference}"
+    ),
+    Code.NEW_LEVELS: (
+        "{share:.1%} of {column} in {part} has a level that the snapshot accepted as of {reference} did not have; "
+        "about {expected:.1%} is expected"
+    ),
+    Code.MORE_MISSING: (
+        "{share:.1%} of {column} is missing in {part}; it was {expected:.1%} in the snapshot accepted as of {reference}"
+    ),
+    Code.ODD_VOLUME: (
+        "{day} has {found} rows, and the same weekday of {weeks} weeks before {expected:.0f} on average; expected at "
+        "most a factor of {factor:.2f} between them"
+    ),
+    Code.LATE: "the newest row is {hours:.1f} hours old; the longest pause before was {pause:.1f}",
+    Code.LABELS_LATE: (
+        "{found} labels have arrived of {expected:.0f} expected by the delays in the snapshot accepted as of "
+        "{reference}"
+    ),
+    Code.NO_REFERENCE: "what was accepted before could not be read, so that nothing is inferred from it: {error}",
     Code.LEAK: _LEAK + "is it known when the prediction is made? If not, leave it out of events()",
     Code.LEAK_TRUSTED: _LEAK + "it is trusted",
     Code.LEAK_REFUSED: (

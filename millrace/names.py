@@ -35,6 +35,7 @@ TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
 
 #: Below the snapshot of an execution: the folder and the file with the decision whether it trains.
 START, START_FILE = "start", "start.json"
+PROFILE_FILE = "profile.json"
 
 #: The triggers that can be paused, by the kind of their pipeline; `retraining` is the rule of alarms and all schedules.
 RETRAINING = "retraining"
@@ -98,6 +99,14 @@ class Names:
             execution: The execution's ARN.
         """
         return self.uri(SNAPSHOTS, execution.rpartition("/")[2], START, START_FILE)
+
+    def profile_uri(self, execution: str) -> str:
+        """Return where an execution of the training pipeline writes what the snapshot that it accepted was like.
+
+        Args:
+            execution: The execution's ARN.
+        """
+        return self.uri(SNAPSHOTS, execution.rpartition("/")[2], "report", PROFILE_FILE)
 
     def report_uri(self, execution: str, file: str) -> str:
         """Return the URI of a file of the report that an execution of the monitor wrote.

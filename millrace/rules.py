@@ -20,6 +20,10 @@ from millrace.watching import MonitorAlarm
 CALIBRATION_BOUND = 0.05
 
 
+#: What becomes of a batch that breaks a rule.
+Severity = Literal["refuse", "warn", "off"]
+
+
 class Gate(Part):
     """A bound that a model must meet on rows it has not seen, or it is registered as refused."""
 
@@ -118,6 +122,8 @@ class Expect(Part):
     """Largest allowed share of missing values."""
     max_bad: float = Field(default=0.0, ge=0, lt=1)
     """Share of rows that may break the rule: they are set aside, one by one, and the batch goes on without them."""
+    severity: Literal["refuse", "warn"] = "refuse"
+    """Whether a batch that breaks the rule in more rows is refused, or used as it is with a warning."""
 
     def __init__(self, column: str | None = None, /, **fields: Any) -> None:
         super().__init__(**fields if column is None else {"column": column, **fields})
@@ -133,6 +139,29 @@ class Expect(Part):
                 f"at_least={self.at_least:g} and at_most={self.at_most:g}", "exclude every value", fix="change one"
             )
         return self
+
+
+class Inferred(Part):
+    """What becomes of a batch that is not like the snapshot accepted before it.
+
+    `refuse` ends the training, `warn` tells people on the notification topic, `off` does not look. A batch may differ
+    for a good reason, so that most only warn; once it is accepted, the next is compared with it.
+    """
+
+    types: Severity = "refuse"
+    """A column that holds another kind of value, or is gone: the source has changed."""
+    ranges: Severity = "warn"
+    """Numbers outside of their range, in more than one row of a hundred and beyond chance."""
+    categories: Severity = "warn"
+    """Texts that did not occur, in more than one row of a hundred and beyond chance."""
+    missing: Severity = "warn"
+    """A missing share that has grown by five points of a hundred or more, and beyond chance."""
+    volume: Severity = "warn"
+    """A day with less than half, or more than twice, the events of its weekday."""
+    freshness: Severity = "warn"
+    """A table that has been without new rows for three times its longest pause."""
+    labels: Severity = "warn"
+    """Less than four fifths of the labels that should have arrived."""
 
 
 class Monitoring(Part):

@@ -48,6 +48,10 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         "tables": (),
         "publish_every": timedelta(hours=1),
         "expectations": (),
+        "inferred": {
+            "types": "refuse",
+            **dict.fromkeys(("ranges", "categories", "missing", "volume", "freshness", "labels"), "warn"),
+        },
         "missing": {},
         "labels_mature_after": None,
         "trusted": (),

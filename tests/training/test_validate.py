@@ -253,6 +253,10 @@ def test_the_step_writes_report_and_accepted_snapshot_or_fails(whole: Snapshot, 
     assert json.loads((output / "report/validation.json").read_text())["passed"] == 1
     assert c.read(output / "report/set_aside_events.parquet")["size"].tolist() == [-1.0]
     accepted, _ = Snapshot.read(output / "accepted")
+    profile = json.loads((output / "report/profile.json").read_text())
+    assert profile["as_of"] == "2024-04-01T00:00:00Z"
+    assert profile["tables"]["events"]["rows"] == c.count_rows(accepted.data["events"])
+    assert profile["tables"]["events"]["columns"]["kind"]["levels"] == ["a", "b", "c"]
     assert c.count_rows(accepted.data["events"]) == c.count_rows(whole.data["events"]) - 1
     base = tmp_path / "bad"
     change_snapshot(whole, put("events", "size", -1.0, *range(50))).write(base / "processing/input/snapshot")
@@ -262,7 +266,14 @@ def test_the_step_writes_report_and_accepted_snapshot_or_fails(whole: Snapshot, 
     assert "events: size breaks the rule: at least 0" in message
     assert "the report could not be copied to the quarantine" in message
     assert not (base / "processing/output/accepted").exists()
-    assert json.loads((base / "processing/output/report/validation.json").read_text())["passed"] == 0
+    report = base / "processing/output/report"
+    found = json.loads((report / "validation.json").read_text())
+    assert found["passed"] == 0
+    # The rows lie beside the rule that they break.
+    broken = next(each for each in found["findings"] if each["code"] == "expectation_broken_too_often")
+    assert broken["count"] == 50
+    assert c.read(report / broken["file"])["size"].tolist() == [-1.0] * 50
+    assert not (report / "profile.json").exists()
 
 
 def test_a_file_that_contradicts_the_manifest_is_refused(whole: Snapshot, tmp_path: Path) -> None:

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from millrace import Expect, MillraceError, UseCase
+from millrace import Expect, UseCase
 from millrace.errors import DataError
-from millrace.findings import Code, Finding, Level
+from millrace.findings import INFERRED, Code, Finding, Level
 from millrace.metrics import Problem
-from millrace.names import QUARANTINE
+from millrace.names import PROFILE_FILE
 from training import columns as c
 from training.columns import Array, Columns, find_kind, is_missing, make_feature_name
+from training.data.inferred import Comparison
+from training.data.profile import SnapshotProfile, profile_snapshot
+from training.data.quarantine import quarantine, write_broken_rows
+from training.data.reference import find_reference
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT
 from training.io import format_time, print_progress, write_json
 from training.job import Job
 from training.metrics import find_auc_error, single_feature_auc
+from training.notify import tell_people
 
 #: Bounds of the AUC of one request-time column alone: legitimate ones seldom reach the first, and one that reaches the
 #: second contains the outcome. In a regression one legitimate column may explain most of the target.
@@ -48,6 +52,7 @@ class Findings:
             self._ids[table.name] = [table.entity, table.event_time]
         self._snapshot = snapshot
         self.all: list[Finding] = []
+        self.masks: list[Array | None] = []
 
     def add(
         self, level: Level, code: Code, table: str, column: str | None = None, bad: Array | None = None, **fields: Any
@@ -68,6 +73,7 @@ class Findings:
         examples = tuple({name: _shown(rows[name][row]) for name in names if name in rows} for row in index)
         count = int(np.sum(bad)) if bad is not None else None
         self.all.append(Finding(code, level, table, column, fields, count, examples))
+        self.masks.append(bad)
 
     @property
     def refused(self) -> list[str]:
@@ -85,15 +91,20 @@ def run_validate(job: Job) -> None:
         DataError: When the batch is refused, or the snapshot cannot be read.
     """
     snapshot, _ = Snapshot.read(job.get_input_folder("snapshot"))
-    accepted, findings, aside = check_snapshot(job.use_case, snapshot)
+    reference, unread = find_reference(job, snapshot.as_of)
+    accepted, findings, aside = check_snapshot(job.use_case, snapshot, reference)
+    if unread:
+        findings.add(Level.WARN, Code.NO_REFERENCE, EVENTS, error=unread)
+    folder = job.make_output_folder("report")
+    files = write_broken_rows(snapshot, list(zip(findings.all, findings.masks, strict=True)), folder)
     report = {
         "version": 1,
         "as_of": format_time(snapshot.as_of),
+        "reference": reference.as_of if reference else None,
         "passed": 0 if findings.refused else 1,
-        "findings": [finding.dump() for finding in findings.all],
+        "findings": [{**finding.dump(), "file": files.get(place)} for place, finding in enumerate(findings.all)],
         "set_aside": {name: c.count_rows(rows) for name, rows in aside.items()},
     }
-    folder = job.make_output_folder("report")
     write_json(folder / "validation.json", report)
     for name, rows in aside.items():
         c.write(rows, folder / f"set_aside_{name}.parquet")
@@ -101,23 +112,35 @@ def run_validate(job: Job) -> None:
     for finding in findings.all:
         print_progress(f"{finding.level}: {finding.text}")
     if findings.refused:
-        raise DataError("; ".join(findings.refused) + _quarantine(job, folder))
+        raise DataError("; ".join(findings.refused) + quarantine(job, folder))
     manifest = accepted.write(job.make_output_folder("accepted"))
+    profile = profile_snapshot(job.use_case, accepted, format_time(snapshot.as_of))
+    write_json(folder / PROFILE_FILE, profile.model_dump(mode="json"))
+    if odd := [finding.text for finding in findings.all if finding.code in INFERRED]:
+        tell_people(
+            job, f"{job.names.stack}: new data are not like those before", "\n".join(f"- {text}" for text in odd)
+        )
     print_progress(f"accepted: sha256 {manifest['sha256'][:16]}")
 
 
-def check_snapshot(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, dict[str, Columns]]:
+def check_snapshot(
+    use_case: UseCase, snapshot: Snapshot, reference: SnapshotProfile | None = None
+) -> tuple[Snapshot, Findings, dict[str, Columns]]:
     """Return the snapshot without the rows set aside, the findings, and the rows set aside by table.
 
     Args:
         use_case: The declaration.
         snapshot: The snapshot as ingested; it is not changed.
+        reference: The profile of the snapshot accepted before it, with which it is compared; None without one.
 
     Returns:
         Where tables or columns are not as declared, the snapshot is unchanged and nothing is set aside.
     """
     findings = Findings(use_case, snapshot)
+    comparison = None if reference is None else Comparison(use_case, snapshot, reference, findings.add)
     _schema(use_case, snapshot, findings)
+    if comparison:
+        comparison.check_types()
     if findings.refused:
         return snapshot, findings, {}
     _identity(use_case, snapshot, findings)
@@ -127,6 +150,8 @@ def check_snapshot(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Fin
     _outcomes(use_case, snapshot, findings)
     _freshness(use_case, snapshot, findings)
     _retries(use_case, snapshot, findings)
+    if comparison:
+        comparison.check_values()
     if not findings.refused:
         _leakage(use_case, snapshot, findings)
     aside: dict[str, Columns] = {
@@ -207,14 +232,15 @@ def _repeated(columns: list[Array]) -> Array:
 def find_broken_rows(rule: Expect, rows: Columns, findings: Findings) -> Array:
     """Return a mask of the rows that one rule sets aside, and add its findings.
 
-    If more rows break the rule than it allows, the batch is refused and no row is set aside.
+    If more rows break the rule than it allows, the batch is refused, or used with a warning, and no row is set aside.
     """
     values = rows[rule.column]
     missing = is_missing(values)
+    level = Level.REFUSE if rule.severity == "refuse" else Level.WARN
     if np.mean(missing) > rule.max_missing:
         share = float(np.mean(missing))
         findings.add(
-            Level.REFUSE, Code.TOO_MANY_MISSING, rule.table, rule.column, missing, share=share, bound=rule.max_missing
+            level, Code.TOO_MANY_MISSING, rule.table, rule.column, missing, share=share, bound=rule.max_missing
         )
     bad = np.zeros(len(values), dtype=bool)
     expected = []
@@ -237,7 +263,7 @@ def find_broken_rows(rule: Expect, rows: Columns, findings: Findings) -> Array:
         return bad
     where, broken = (rule.table, rule.column, bad), " and ".join(expected)
     if np.mean(bad) > rule.max_bad:
-        findings.add(Level.REFUSE, Code.EXPECTATION_BROKEN_TOO_OFTEN, *where, expected=broken, bound=rule.max_bad)
+        findings.add(level, Code.EXPECTATION_BROKEN_TOO_OFTEN, *where, expected=broken, bound=rule.max_bad)
         return np.zeros_like(bad)
     findings.add(Level.SET_ASIDE, Code.EXPECTATION_BROKEN, *where, expected=broken)
     return bad
@@ -326,20 +352,6 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
                 level, code = Level.REFUSE, Code.LEAK_REFUSED
             bound = refuse if level is Level.REFUSE or (code is Code.LEAK_TRUSTED and auc >= refuse) else LEAK_WARN
             findings.add(level, code, EVENTS, name, target=use_case.target, auc=float(auc), bound=bound)
-
-
-def _quarantine(job: Job, folder: Path) -> str:
-    """Copy the report to the lake's quarantine; return its location, or why it could not be copied, as text."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        s3 = job.make_client("s3")
-        prefix = job.names.key(QUARANTINE, job.name)
-        for path in sorted(folder.iterdir()):
-            s3.upload_file(str(path), job.names.lake, f"{prefix}/{path.name}")
-    except (BotoCoreError, ClientError, MillraceError) as error:
-        return f" (the report could not be copied to the quarantine: {error})"
-    return f" (report: s3://{job.names.lake}/{prefix}/validation.json)"
 
 
 def _shown(value: Any) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 
 from millrace.names import VARIANT
 from millrace.watching import MonitorAlarm
-from training.columns import Array, Columns
+from training.columns import Columns
+from training.data.arrivals import find_missing_bound, judge_volume
 from training.monitoring.window import Window
 
 #: The share of windows in which chance may raise one of these alarms.
@@ -23,8 +24,6 @@ LAG = timedelta(minutes=10)
 SLACK = timedelta(minutes=5)
 #: The share of the sampled requests that must be in the capture.
 _CAPTURED = 0.5
-#: With fewer weeks before it, a day's volume is not compared.
-_FEWEST_WEEKS = 2
 #: How many times its longest earlier pause a table may be without new rows, and one whose values have expired by then.
 _PAUSES, _LATE = 3.0, 1.5
 #: The fewest times in the window at which a table got rows, so that it counts as regular.
@@ -134,48 +133,21 @@ def _find_bound(count: int, share: float) -> float:
 
 
 def check_volume(window: Window) -> None:
-    """Compare the newest whole day with the same weekdays before it.
-
-    Counts of days vary more than independent rows would; by how much, the other days of the window show.
-    """
+    """Compare the newest whole day with the same weekdays before it."""
     end = window.now.astype("datetime64[D]")
     days = window.times.astype("datetime64[D]")
     first = (window.since + _DAY - np.timedelta64(1, "us")).astype("datetime64[D]")
-    newest = end - _DAY
     counts: dict[Any, int] = {day: int(np.sum(days == day)) for day in np.arange(first, end)}
-    before = [counts[day] for day in np.arange(newest - 7 * _DAY, first - _DAY, -7 * _DAY) if day in counts]
-    while before and not before[-1]:
-        # The endpoint served nothing yet.
-        before.pop()
-    if newest not in counts or len(before) < _FEWEST_WEEKS or not sum(before):
+    newest = end - _DAY
+    day = judge_volume(counts, newest, window.case.monitoring.volume_alarm)
+    if day is None:
         window.notes.append("no volume: it needs the same weekday of at least two weeks before")
         return
-    expected, found = float(np.mean(before)), counts[newest]
-    factor = window.case.monitoring.volume_alarm
-    # In logarithms, so that half and double are equally far; half a row keeps an empty day finite.
-    moved = abs(math.log((found + 0.5) / (expected + 0.5)))
-    chance = 3.3 * math.sqrt((1.0 + 1.0 / len(before)) * (1.0 / (expected + 0.5) + _measure_variation(counts, before)))
-    least = max(math.log(factor), chance)
     text = (
-        f"{newest} has {found} rows, and the same weekday of {len(before)} weeks before {expected:.0f} on average; it "
-        f"alarms from a factor of {math.exp(least):.2f}"
+        f"{newest} has {day.found} rows, and the same weekday of {day.weeks} weeks before {day.expected:.0f} on "
+        f"average; it alarms from a factor of {math.exp(day.least):.2f}"
     )
-    window.add_check(MonitorAlarm.VOLUME, moved, least, text, str(newest))
-
-
-def _measure_variation(counts: Mapping[Any, int], before: list[int]) -> float:
-    """Return the variance of the logarithm of a day's count beyond that of independent rows, by weekday."""
-    newest = max(counts)
-    groups: dict[int, list[float]] = {}
-    for day, count in counts.items():
-        if day != newest and count:
-            groups.setdefault(int(day.astype(np.int64)) % 7, []).append(math.log(count + 0.5))
-    spread = [float(np.sum((np.array(logs) - np.mean(logs)) ** 2)) for logs in groups.values() if len(logs) > 1]
-    freedom = sum(len(logs) - 1 for logs in groups.values() if len(logs) > 1)
-    if not freedom:
-        return 0.0
-    noise = float(np.mean([1.0 / (count + 0.5) for count in before]))
-    return max(0.0, sum(spread) / freedom - noise)
+    window.add_check(MonitorAlarm.VOLUME, day.moved, day.least, text, str(newest))
 
 
 def check_outside(window: Window, served: int, outside: int) -> None:
@@ -211,20 +183,11 @@ def check_labels(window: Window) -> None:
         if wanted < 1.0:
             continue
         missing = max(0.0, 1.0 - found / wanted)
-        least = _find_missing_bound(window, chosen, expected[chosen], 1.0 - bound)
+        least = find_missing_bound(expected[chosen], window.days[chosen], 1.0 - bound)
         text = (
             f"{found} outcomes have arrived of {wanted:.0f} expected of {what}; it alarms from {1 - least:.0%} of them"
         )
         window.add_check(MonitorAlarm.LABELS, missing, least, text)
-
-
-def _find_missing_bound(window: Window, chosen: Array, expected: Array, share: float) -> float:
-    """Return the missing share that is too large to be chance; whole days are late together."""
-    variance = float(np.sum(expected * (1.0 - expected)))
-    by_day = np.bincount(window.days[chosen], weights=expected * (1.0 - expected))
-    # Labels of one day arrive together: a quarter of its uncertain ones may.
-    variance += float(np.sum((0.25 * by_day) ** 2))
-    return max(share, min(1.0, 3.1 * math.sqrt(variance) / float(expected.sum())))
 
 
 def check_freshness(window: Window, tables: Mapping[str, Columns]) -> None:
