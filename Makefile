@@ -2,8 +2,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
+EVIDENTLY := from pathlib import Path; from tests.clients.__main__ import make_python_environment as make; \
+    print(make(Path("benchmarks/requirements-evidently.lock"), "evidently"))
 
-.PHONY: up test pytest lint types layers engine browser docs fleet clients faults bench rates lock setup
+.PHONY: up test pytest lint types layers engine browser docs fleet clients faults bench bench-monitor rates lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -61,6 +63,11 @@ clients: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+# The monitor of a million rows, part by part, beside the parsing of its capture and beside Evidently, which has a cached
+# environment of its own; it needs 5 GiB of memory and of disk, and about ten minutes.
+bench-monitor: setup
+	@$(BIN)/python -m benchmarks.monitor --evidently "$$($(BIN)/python -c '$(EVIDENTLY)')"
+
 setup: .venv/.ready
 
 # One at a time where `flock` is there; what an interrupted run left half done is restarted.
@@ -82,3 +89,4 @@ rates: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 -c requirements.lock training/image/requirements.in -o requirements-runtime.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 benchmarks/requirements-evidently.in -o benchmarks/requirements-evidently.lock

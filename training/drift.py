@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -38,11 +40,11 @@ def _bins_of(values: Array) -> dict[str, Any]:
     missing = is_missing(values)
     bins: dict[str, Any]
     if find_kind(values) == "text":
-        names, counts = np.unique(values[~missing].astype(str), return_counts=True)
-        frequent = names[np.argsort(-counts, kind="stable")[:CATEGORIES]]
-        bins = {"kind": "text", "categories": sorted(frequent.tolist()), "singles": None}
-        if len(names) <= LEVELS:
-            bins |= {"levels": names.tolist(), "singles": int(np.sum(counts == 1))}
+        counts = Counter(values[~missing].tolist())
+        frequent = sorted(counts, key=lambda text: (-counts[text], text))[:CATEGORIES]
+        bins = {"kind": "text", "categories": sorted(frequent), "singles": None}
+        if len(counts) <= LEVELS:
+            bins |= {"levels": sorted(counts), "singles": sum(count == 1 for count in counts.values())}
     else:
         numbers = values[~missing].astype(np.float64)
         low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
@@ -86,18 +88,24 @@ def assign_bins(bins: Mapping[str, Any], values: Array) -> Array:
         values: The column's values.
     """
     missing = is_missing(values)
-    present = values[~missing]
     if bins["kind"] == "text":
-        categories = np.array(bins["categories"], dtype=str)
-        texts = present.astype(str)
-        index = np.where(np.isin(texts, categories), np.searchsorted(categories, texts), len(categories))
-        last = len(categories) + 1
+        index, last = find_places(values, bins["categories"]), len(bins["categories"]) + 1
     else:
-        numbers = present.astype(np.float64)
-        is_mode = numbers == bins["mode"] if bins["mode"] is not None else np.zeros(len(numbers), dtype=bool)
+        numbers, last = values.astype(np.float64), len(bins["edges"]) + 2
         index = np.searchsorted(np.array(bins["edges"]), numbers, side="right")
-        index = np.where(is_mode, len(bins["edges"]) + 1, index)
-        last = len(bins["edges"]) + 2
-    found = np.full(len(values), last, dtype=np.int64)
-    found[~missing] = index
-    return found
+        if bins["mode"] is not None:
+            index[numbers == bins["mode"]] = len(bins["edges"]) + 1
+    index[missing] = last
+    return index
+
+
+def find_places(texts: Array, known: Sequence[str]) -> Array:
+    """Return the place of each text among known ones; their number where it is not one of them.
+
+    Args:
+        texts: A column of texts; a missing one is not known.
+        known: The known texts, each once.
+    """
+    # Comparing texts in NumPy's arrays of fixed width takes many times as long.
+    places = {text: place for place, text in enumerate(known)}
+    return np.fromiter(map(places.get, texts.tolist(), repeat(len(known))), dtype=np.int64, count=len(texts))

@@ -17,7 +17,7 @@ import numpy as np
 
 from millrace.monitor_report import Shift
 from training.columns import Array, is_missing
-from training.drift import compute_shares
+from training.drift import compute_shares, find_places
 
 #: The share of windows without drift in which any test of a use case may alarm, and in which any may warn.
 FALSE_ALARMS, FALSE_WARNINGS = 0.01, 0.05
@@ -92,18 +92,19 @@ def _test_missing(then: Mapping[str, Any], count: float, rows: int, tests: int, 
 
 
 def _test_new(then: Mapping[str, Any], values: Array, tests: int) -> Shift | None:
-    present = values[~is_missing(values)]
-    if not len(present) or then.get("singles") is None:
+    missing = is_missing(values)
+    present = len(values) - int(missing.sum())
+    if not present or then.get("singles") is None:
         return None
     if then["kind"] == "text":
-        new = ~np.isin(present.astype(str), np.array(then["levels"], dtype=str))
+        new = find_places(values, then["levels"]) == len(then["levels"])
     elif then.get("low") is None:
-        new = np.ones(len(present), dtype=bool)
+        new = np.ones(len(values), dtype=bool)
     else:
-        numbers = present.astype(np.float64)
+        numbers = values.astype(np.float64)
         new = (numbers < then["low"]) | (numbers > then["high"])
     rows = round(then["rows"] * (1 - then["missing"]))
-    return _judge_share(NEW, float(np.mean(new)), len(present), then["singles"], rows, tests)
+    return _judge_share(NEW, float(np.sum(new & ~missing)) / present, present, then["singles"], rows, tests)
 
 
 @dataclass(frozen=True)

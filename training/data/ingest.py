@@ -88,9 +88,9 @@ def keep_newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
     Labels without a time, and labels of one key that differ but became known at the same time, are all kept, so that
     the validator reports them.
     """
-    keys, known = labels[use_case.key].astype(str), labels[KNOWN_AT]
-    if len(np.unique(keys)) == len(keys):
+    if len(set(labels[use_case.key].tolist())) == count_rows(labels):
         return dict(labels)
+    keys, known = labels[use_case.key].astype(str), labels[KNOWN_AT]
     order = np.lexsort((labels[use_case.target], known, keys))
     later: dict[str, int] = {}
     kept = np.ones(len(keys), dtype=bool)

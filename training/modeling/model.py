@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,9 @@ def encode_features(features: Columns, kinds: Mapping[str, str], codes: Mapping[
     matrix = np.empty((len(next(iter(features.values()))), len(kinds)), dtype=np.float32)
     for column, name in enumerate(kinds):
         if name in codes:
-            known = codes[name]
-            matrix[:, column] = [np.nan if text is None else known.get(text, UNSEEN) for text in features[name]]
+            found = map(codes[name].get, features[name].tolist(), repeat(UNSEEN))
+            matrix[:, column] = np.fromiter(found, np.float32, len(matrix))
+            matrix[is_missing(features[name]), column] = np.nan
         else:
             matrix[:, column] = features[name]
     return matrix

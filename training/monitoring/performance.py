@@ -227,13 +227,14 @@ def find_groups(window: Window, events: Mapping[str, Array]) -> dict[str, Array]
         events: The columns of events() for the window.
     """
     case = window.case
-    place = {key: row for row, key in enumerate(events[case.key].tolist())} if case.key in events else {}
-    at = np.array([place.get(key, -1) for key in window.rows[case.key].tolist()], dtype=np.int64)
+    at: Array | None = None
     found: dict[str, Array] = {}
     for part in case.slices:
         if part.column in window.rows:
             found[part.column] = window.rows[part.column]
         elif part.column in events and len(events[part.column]):
+            # Only now is it worth the time to match all rows with their events.
+            at = _match_events(window, events) if at is None else at
             values = events[part.column][at]
             values[at < 0] = np.nan if values.dtype.kind == "f" else None
             if not is_missing(values).all():
@@ -241,3 +242,10 @@ def find_groups(window: Window, events: Mapping[str, Array]) -> dict[str, Array]
         if part.column not in found:
             window.notes.append(f"no groups of {part.column}: neither requests nor events() of these keys have it")
     return found
+
+
+def _match_events(window: Window, events: Mapping[str, Array]) -> Array:
+    """Return the position of each row's event; -1 where there is none."""
+    key = window.case.key
+    place = {each: row for row, each in enumerate(events[key].tolist())} if key in events else {}
+    return np.array([place.get(each, -1) for each in window.rows[key].tolist()], dtype=np.int64)
