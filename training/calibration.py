@@ -1,9 +1,9 @@
 """Whether the outcomes of a window fit the probabilities that a model gave: calibration and expected loss.
 
-The question is answered by the distribution under the hypothesis that each outcome is 1 with the probability that was
-given (Bröcker & Smith 2007), and not by a fixed number of rows. Days differ: what the holdout shows of that, in logits,
-is part of the hypothesis. The expected calibration error is debiased (Kumar, Liang & Ma 2019), because chance alone
-makes gaps in every bin.
+The question is answered by the distribution under the hypothesis that each outcome is 1 with the probability that the
+model was registered to mean (Bröcker & Smith 2007; `training/recalibration.py`), and not by a fixed number of rows.
+Days differ: what the holdout shows of that, in logits, is part of the hypothesis. The expected calibration error is
+debiased (Kumar, Liang & Ma 2019), because chance alone makes gaps in every bin.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import numpy as np
 
 from training.columns import Array
 from training.metrics import debias_gaps
+from training.recalibration import AS_GIVEN, Recalibration, to_logit
 
-#: The share of windows of a perfect model that may raise the alarm of calibration, and that of quality; each has three
-#: tests: of calibration the error over bins, the mean gap and the groups; of quality two losses and the groups.
-FALSE_ALARMS = 0.01
+#: The share of windows of a model that is as registered that may raise the alarm of calibration, and that of quality:
+#: all alarms of a use case together stay below one in a hundred. Each has three tests: of calibration the error over
+#: bins, the mean gap and the groups; of quality two losses and the groups.
+FALSE_ALARMS = 0.006
 SHARE = FALSE_ALARMS / 3.0
-#: Draws of the hypothesis; the quantile of one in three hundred has twenty beyond it.
-DRAWS = 6000
+#: Draws of the hypothesis; the quantile of one in five hundred has sixteen beyond it.
+DRAWS = 8000
 #: Rows of a bin, of which there are at most `MOST_BINS`: with fewer rows the noise of a bin hides its gap.
 BIN_ROWS, MOST_BINS = 100, 10
 #: With more rows, a bin's count of outcomes is drawn from a normal distribution.
@@ -51,7 +53,7 @@ class Judged:
 
     Attributes:
         value: The figure.
-        chance: What a perfect model stays below in all but a stated share of windows.
+        chance: What a model that is as it was registered stays below in all but a stated share of windows.
     """
 
     value: float
@@ -102,7 +104,9 @@ def measure_spread(y: Array, p: Array, days: Array) -> Spread | None:
     return Spread(size, len(noise))
 
 
-def measure_calibration(y: Array, p: Array, days: Array, spread: Spread, seed: int) -> Calibration:
+def measure_calibration(
+    y: Array, p: Array, days: Array, spread: Spread, seed: int, meant: Recalibration = AS_GIVEN
+) -> Calibration:
     """Compare outcomes with probabilities.
 
     Args:
@@ -111,6 +115,7 @@ def measure_calibration(y: Array, p: Array, days: Array, spread: Spread, seed: i
         days: The number of each row's day, 0, 1, …
         spread: By how much days differ, from :func:`measure_spread`.
         seed: The seed of the draws.
+        meant: What the probabilities were registered to mean.
 
     Returns:
         The figures with what chance makes of them. Those of calibration share their rate of false alarms.
@@ -122,7 +127,7 @@ def measure_calibration(y: Array, p: Array, days: Array, spread: Spread, seed: i
     # error differs from the expected one.
     residual, slope = y - p, 1.0 - 2.0 * p
     sums = np.bincount(bins, weights=residual, minlength=count)
-    drawn, drawn_excess = _draw_sums(p, bins, days, spread, np.random.default_rng(seed))
+    drawn, drawn_excess = _draw_sums(p, bins, days, spread, np.random.default_rng(seed), meant)
     rows = np.bincount(bins, minlength=count)
     variances = np.bincount(bins, weights=p * (1.0 - p), minlength=count)
     errors = debias_gaps(drawn, rows, variances)
@@ -145,7 +150,9 @@ def _assign_bins(p: Array) -> Array:
     return np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)[1]
 
 
-def _draw_sums(p: Array, bins: Array, days: Array, spread: Spread, rng: np.random.Generator) -> tuple[Array, Array]:
+def _draw_sums(
+    p: Array, bins: Array, days: Array, spread: Spread, rng: np.random.Generator, meant: Recalibration
+) -> tuple[Array, Array]:
     """Return draws of the sums of residuals by bin, and of the excess of the squared error.
 
     Args:
@@ -154,25 +161,35 @@ def _draw_sums(p: Array, bins: Array, days: Array, spread: Spread, rng: np.rando
         days: The day of each row.
         spread: By how much days differ.
         rng: The generator of random numbers.
+        meant: What the probabilities were registered to mean.
 
     Returns:
         Draws × bins, and one excess per draw: sums over the rows.
     """
-    count, slope, weights = int(bins.max()) + 1, 1.0 - 2.0 * p, p * (1.0 - p)
+    q = meant.apply(p)
+    count, slope, weights = int(bins.max()) + 1, 1.0 - 2.0 * p, q * (1.0 - q)
     if len(p) <= _DRAWN_ONE_BY_ONE:
         order = np.argsort(bins, kind="stable")
         starts = np.searchsorted(bins[order], np.arange(count))
         sums, excess = np.empty((DRAWS, count)), np.empty(DRAWS)
-        sorted_p, sorted_slope = p[order].astype(np.float32), slope[order]
+        sorted_q, sorted_slope = q[order].astype(np.float32), slope[order]
         step = max(1, _AT_ONCE // len(p))
         for first in range(0, DRAWS, step):
             size = min(step, DRAWS - first)
-            residuals: Array = (rng.random((size, len(p)), dtype=np.float32) < sorted_p) - p[order]
+            residuals: Array = (rng.random((size, len(p)), dtype=np.float32) < sorted_q) - p[order]
             sums[first : first + size] = np.add.reduceat(residuals, starts, axis=1)
             excess[first : first + size] = residuals @ sorted_slope
     else:
         sums = rng.standard_normal((DRAWS, count)) * np.sqrt(np.bincount(bins, weights=weights, minlength=count))
+        sums += np.bincount(bins, weights=q - p, minlength=count)
         excess = rng.standard_normal(DRAWS) * math.sqrt(float(np.sum(slope**2 * weights)))
+        excess += float(np.sum(slope * (q - p)))
+    if any(meant.covariance):
+        # A change of the curve moves a probability by q(1 - q) times the change of its logit.
+        moves = np.stack([weights, weights * to_logit(p)])
+        changes = meant.draw(rng, DRAWS)
+        sums += changes @ np.stack([np.bincount(bins, weights=move, minlength=count) for move in moves])
+        excess += changes @ (moves @ slope)
     if spread.size:
         # A day's shift in logits moves a probability by p(1 - p). Few days leave its size uncertain, as in a t-test.
         last, known = int(days.max()) + 1, spread.days - 1

@@ -25,6 +25,10 @@ from training.columns import (
     select_rows,
 )
 
+#: The default model on fewer rows than this: scikit-learn's own learns them by heart, and is then sure of what it
+#: cannot know. On made data, the squared error is about a tenth lower.
+_FEW_ROWS = 5000
+_OF_FEW_ROWS = {"learning_rate": 0.05, "max_leaf_nodes": 7, "l2_regularization": 1.0}
 #: Modules in which a function is looked up, in this order; the empty name is the package itself.
 MODULES = ("", "data", "features", "model")
 #: The column that `labels` returns next to key and target: the time at which a label became known.
@@ -194,13 +198,14 @@ class Functions:
                 )
         return checked
 
-    def model(self, params: Mapping[str, Any]) -> Any:
-        """Return the unfitted estimator; without a function `model`, gradient boosting.
+    def model(self, params: Mapping[str, Any], rows: int) -> Any:
+        """Return the unfitted estimator; without a function `model`, gradient boosting, slower on few rows.
 
         It is fitted on one float32 matrix: features sorted by name, texts as codes of the categories, NaN for missing.
 
         Args:
             params: Hyperparameters by name.
+            rows: The rows that it will be fitted on.
 
         Returns:
             An estimator as in scikit-learn.
@@ -229,7 +234,7 @@ class Functions:
                 ],
             )
         # Off: its random split of time-ordered rows would let later rows decide when to stop.
-        return kind(**{"early_stopping": False, **params})
+        return kind(**{"early_stopping": False, **(_OF_FEW_ROWS if rows < _FEW_ROWS else {}), **params})
 
     def _find(self, name: str) -> Callable[..., Any] | None:
         for module in self._modules:

@@ -16,6 +16,7 @@ import numpy as np
 from millrace.metrics import Problem
 from training.calibration import FEWEST_DAYS, Spread, measure_spread
 from training.columns import Array
+from training.recalibration import AS_GIVEN, Recalibration, fit_recalibration
 
 #: The reference that the loss is compared with, by problem type, of those in the model's document.
 REFERENCE: Mapping[Problem, str] = {Problem.BINARY: "base_rate", Problem.REGRESSION: "median"}
@@ -80,13 +81,17 @@ class Registered:
         reference: The constant that needs no model: the base rate or the median of the fitted rows.
         relative_loss: The loss relative to that of the reference.
         lean: The mean of outcome minus prediction, relative to the mean loss.
-        spread: By how much the outcomes of days differ from the probabilities; None where it cannot be told.
+        spread: By how much the outcomes of days differ from what the probabilities mean; None where it cannot be told.
+        meant: What the probabilities mean.
+        rows: The rows of the final fit; 0 where it is not known.
     """
 
     reference: float
     relative_loss: Ratio
     lean: Ratio
     spread: Spread | None
+    meant: Recalibration = AS_GIVEN
+    rows: int = 0
 
     def dump(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -107,18 +112,23 @@ class Registered:
             Ratio(**document["relative_loss"]),
             Ratio(**document["lean"]),
             None if spread is None else Spread(**spread),
+            Recalibration.load(document.get("meant")),
+            document.get("rows", 0),
         )
 
 
-def describe_quality(problem: Problem, y: Array, p: Array, days: Array, references: Mapping[str, float]) -> Registered:
+def describe_quality(
+    problem: Problem, y: Array, p: Array, days: Array, references: Mapping[str, float], rows: int
+) -> Registered:
     """Return what a model's quality in production is compared with.
 
     Args:
         problem: The problem type.
-        y: The outcomes of the holdout.
-        p: The scores of the holdout.
+        y: The outcomes of rows that were scored by fits that had not seen them.
+        p: Their scores.
         days: The number of each row's day, 0, 1, …
         references: The predictions without a model.
+        rows: The rows of the final fit.
     """
     reference = references[REFERENCE[problem]]
     losses = compute_losses(problem, y, p)
@@ -126,5 +136,12 @@ def describe_quality(problem: Problem, y: Array, p: Array, days: Array, referenc
         reference,
         compute_ratio(losses, compute_losses(problem, y, np.full(len(y), reference)), days),
         compute_ratio(y - p, losses, days),
-        measure_spread(y, p, days) if problem is Problem.BINARY else None,
+        *(_describe_probabilities(y, p, days) if problem is Problem.BINARY else (None, AS_GIVEN)),
+        rows,
     )
+
+
+def _describe_probabilities(y: Array, p: Array, days: Array) -> tuple[Spread | None, Recalibration]:
+    """Return by how much days differ, and what probabilities mean."""
+    meant = fit_recalibration(y, p, days)
+    return measure_spread(y, meant.apply(p), days), meant

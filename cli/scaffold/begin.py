@@ -64,7 +64,7 @@ def create_use_case(wishes: Wishes) -> None:
     if wishes.path is None:
         found, body = _plan_made_up_events(begun), None
     else:
-        found, body = _plan_from_file(begun, wishes.path)
+        found, body = plan_from_file(begun, wishes.path)
     found, files, result = try_out(begun, found, body)
     if not wishes.dry_run:
         place.write_files(files, connection.REPOSITORY, f"stacks/{found.package}")
@@ -104,7 +104,34 @@ def _plan_made_up_events(begun: Begun) -> Plan:
 # -- from a file -------------------------------------------------------------------------------------------------------
 
 
-def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
+def _describe_open_end(name: str, column: Column) -> str:
+    return (
+        f"{name}: {column.outside:,} of {column.known:,} times are of years outside {times.YEARS[0]} to "
+        f"{times.YEARS[1]}: an open end, treated as missing"
+    )
+
+
+def _refuse_unreadable_roles(path: Path, roles: Roles, reasons: Mapping[str, str]) -> None:
+    """Raise when a column that the use case needs is one that cannot be read."""
+    for name in roles.columns:
+        if name in reasons:
+            raise CliError(
+                f"--from {path}: column {name!r}",
+                f"cannot be the target: {reasons[name]}",
+                fix="correct the file, or name another column",
+            )
+
+
+def plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
+    """Return the plan of a use case with the events of a file, and the sample of them as CSV.
+
+    Args:
+        begun: The state of the command.
+        path: The file.
+
+    Raises:
+        CliError: When the file cannot be used.
+    """
     wishes = begun.wishes
     with begun.progress.stage("read") as stage:
         source = Source.open(path, stage.note)
@@ -127,10 +154,7 @@ def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
             if count and count == column.fractions and column.kind == "number":
                 begun.said.append(f"{name}: {first!r} is read as {float(first.replace(',', '.')):g}, not as thousands")
             if column.forms and column.outside:
-                begun.said.append(
-                    f"{name}: {column.outside:,} of {column.known:,} times are of years outside {times.YEARS[0]} to "
-                    f"{times.YEARS[1]}: an open end, treated as missing"
-                )
+                begun.said.append(_describe_open_end(name, column))
         able = [name for name, column in columns.items() if inference.may_be_key(column)]
         distinct = sample.measure_distinct_shares(source, able, stage.note)
         stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
@@ -144,15 +168,9 @@ def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
         stamps = None
         if roles.form is not None:
             stamps = sample.read_times(source, roles.event_time, roles.form, stage.note)
+        _refuse_unreadable_roles(path, roles, reasons)
         left_out = {**index, **reasons, **dict.fromkeys(wishes.leave_out, "left out on request")}
-        for name in (roles.target, roles.key, roles.event_time):
-            if name in reasons:
-                raise CliError(
-                    f"--from {path}: column {name!r}",
-                    f"cannot be the target: {reasons[name]}",
-                    fix="correct the file, or name another column",
-                )
-            left_out.pop(name, None)
+        left_out = {name: why for name, why in left_out.items() if name not in roles.columns}
         made = plan.make_plan(wishes.name, wishes.region, roles, columns, left_out)
         made = replace(made, source=path, trusted=tuple(
             feature.name for feature in made.features if feature.column in wishes.trust

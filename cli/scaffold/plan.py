@@ -60,6 +60,11 @@ class Roles:
     event_time: str
     form: Form | None
 
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """The columns of the roles."""
+        return self.target, self.key, self.event_time
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -71,3 +71,22 @@ def test_a_model_of_an_earlier_version_knows_nothing_about_labels() -> None:
     assert Maturity.load(Maturity(DAY.astype("timedelta64[us]"), (0.0, 3.0), 0.5).dump()).dump() == {
         "mature_after": 86_400.0, "delays": [0.0, 3.0], "coverage": 0.5,
     }  # fmt: skip
+
+
+def test_outcomes_that_are_empty_until_they_are_known_show_their_delay_by_age() -> None:
+    """A file without times of labels: its young rows have no outcome yet."""
+    rng = np.random.default_rng(4)
+    times, known_at = make_labels(365, 1.0 + rng.exponential(4.0, 20_000))
+    labelled = ~np.isnat(known_at) & (rng.random(20_000) < 0.9)
+    at_once = np.where(labelled, times, np.datetime64("NaT", "us"))
+    case = synthetic.use_case(history=timedelta(days=365))
+    found = learn_maturity(case, times, at_once, AS_OF)
+    # 95 % are known after 1 + 4 ln 20 days.
+    assert found.after / DAY == pytest.approx(1 + 4 * np.log(20), abs=4)
+    assert found.coverage == pytest.approx(0.9, abs=0.02)
+    ages = np.array([0.5, 5.0, 40.0]) * 86_400e6
+    expected = found.expect_labels(ages.astype("timedelta64[us]"))
+    assert expected == pytest.approx([0.0, 0.9 * (1 - np.exp(-1)), 0.9], abs=0.12)
+    # Where young rows have outcomes as often as old ones, they are known at once.
+    complete = learn_maturity(case, times, np.where(rng.random(20_000) < 0.9, times, np.datetime64("NaT", "us")), AS_OF)
+    assert complete.after == np.timedelta64(0, "us")

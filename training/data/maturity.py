@@ -21,6 +21,9 @@ MATURE = 0.95
 _STEPS = 20
 #: The learned age is at most this share of the history: labels that were loaded at once say nothing about delays.
 _LARGEST_SHARE = 0.25
+#: The youngest events, as a share and at least so many, that show whether outcomes are empty until they are known, and
+#: the chance with which they seem to be where they are not.
+_YOUNGEST, _FEWEST, _CHANCE = 0.05, 20, 0.001
 #: Times that the age is learned from events of at least that age.
 _ROUNDS = 5
 
@@ -83,15 +86,48 @@ def learn_maturity(use_case: UseCase, times: Array, known_at: Array, as_of: np.d
     delays = (known_at[labelled] - times[labelled]) / np.timedelta64(1, "s")
     # A label may be known before its event, as that of a booking; its delay is then none.
     delays = np.maximum(delays, 0.0)
+    quantiles = () if delays.any() else _learn_by_age(use_case.history, as_of - times, labelled)
     if use_case.labels_mature_after is not None:
         after: np.timedelta64 = np.timedelta64(use_case.labels_mature_after, "us")
+    elif quantiles:
+        after = np.timedelta64(round(float(np.interp(MATURE, np.linspace(0, 1, _STEPS + 1), quantiles)) * 1e6), "us")
     else:
         after = _learn_age(use_case.history, times[labelled], delays, as_of)
     old = times <= as_of - after
-    quantiles: tuple[float, ...] = ()
-    if (chosen := delays[old[labelled]]).size:
+    if not quantiles and (chosen := delays[old[labelled]]).size:
         quantiles = tuple(map(float, np.quantile(chosen, np.linspace(0.0, 1.0, _STEPS + 1))))
     return Maturity(after, quantiles, float(np.mean(labelled[old])) if old.any() else None)
+
+
+def _learn_by_age(history: timedelta, ages: Array, labelled: Array) -> tuple[float, ...]:
+    """Return the quantiles of delays that a source without times of labels shows: outcomes are empty until known.
+
+    Args:
+        history: The declared history, which bounds a delay.
+        ages: How old each event is.
+        labelled: Whether it has an outcome.
+
+    Returns:
+        The quantiles in seconds; empty where young events have outcomes as often as old ones.
+    """
+    from scipy.stats import binom
+    from sklearn.isotonic import IsotonicRegression
+
+    seconds, longest = ages / np.timedelta64(1, "s"), _LARGEST_SHARE * history.total_seconds()
+    order = np.argsort(seconds, kind="stable")
+    youngest = order[: max(_FEWEST, round(_YOUNGEST * len(order)))]
+    old = labelled[seconds > min(longest, float(np.median(seconds)))] if len(order) else labelled
+    if len(order) < 2 * _FEWEST or not old.size or not old.any():
+        return ()
+    share = float(old.mean())
+    if binom.cdf(labelled[youngest].sum(), len(youngest), share) > _CHANCE:
+        return ()
+    arrived = IsotonicRegression(out_of_bounds="clip").fit_transform(seconds[order], labelled[order].astype(float))
+    steps = np.linspace(0.0, 1.0, _STEPS + 1)
+    found = np.searchsorted(np.maximum.accumulate(np.minimum(arrived / share, 1.0)), steps - 1e-9)
+    # At its start, an event has no outcome yet.
+    delays = np.concatenate([[0.0], seconds[order][np.minimum(found[1:], len(order) - 1)]])
+    return tuple(map(float, np.minimum(delays, longest)))
 
 
 def _learn_age(history: timedelta, times: Array, delays: Array, as_of: np.datetime64) -> np.timedelta64:

@@ -35,7 +35,7 @@ from training.modeling.leaks import refuse_leaks
 from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import EARLIER as EARLIER_FILE
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
-from training.modeling.windows import Choice, choose_window
+from training.modeling.windows import Choice, choose_window, cross_fit
 from training.quality import describe_quality
 from training.registry import BUNDLE
 from training.significance import FEWEST_WINDOWS, measure_excess
@@ -73,12 +73,13 @@ def run_train(job: Job) -> None:
     window = fits.choice.window
     references = make_references(case.problem, fits.train[case.target])
     judged = _collect_judged(job, dataset, fits, _scored(job, holdout, y, p))
-    days = number_blocks(judged[case.event_time], np.timedelta64(case.champion.block, "us"))
+    unseen = _find_unseen(job, parameters, everything, judged)
+    days = number_blocks(unseen[case.event_time], np.timedelta64(case.champion.block, "us"))
     final.document |= _description(job, dataset, everything, parameters) | {
         "window": None if window is None else window.total_seconds(),
         "windows": fits.choice.losses,
         "references": references,
-        "quality": describe_quality(case.problem, judged["y"], judged["p"], days, references).dump(),
+        "quality": describe_quality(case.problem, unseen["y"], unseen["p"], days, references, len(outcome)).dump(),
         "labels": dataset.manifest.get("labels", {}),
     }
     final.save(folder)
@@ -94,7 +95,7 @@ def run_train(job: Job) -> None:
             "differ from the fitted model's on the training rows",
             fix="do not serve it",
         )
-    columns, times = {**features, SCORE: judged["p"]}, {SCORE: judged[case.event_time]}
+    columns, times = {**features, SCORE: unseen["p"]}, {SCORE: unseen[case.event_time]}
     write_json(folder / BASELINE, _make_baseline(case, columns, everything[case.event_time], times))
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
     shutil.copyfile(job.bundle, folder / BUNDLE)
@@ -105,6 +106,16 @@ def run_train(job: Job) -> None:
 def _is_small(dataset: Dataset) -> bool:
     """Return True if the holdout is only what is new to a champion, and too little to judge groups by."""
     return dataset.is_unseen and c.count_rows(dataset.select_folds(HOLDOUT)) < ENOUGH
+
+
+def _find_unseen(job: Job, parameters: Mapping[str, Any], everything: Columns, judged: Columns) -> Columns:
+    """Return the rows that show what scores are like in production, each scored by a fit that had not seen it.
+
+    Those are the rows that judge; where they are few, all rows.
+    """
+    if c.count_rows(judged) >= ENOUGH:
+        return judged
+    return cross_fit(job.functions, parameters, everything) or judged
 
 
 def _collect_judged(job: Job, dataset: Dataset, fits: Fits, holdout: Columns) -> Columns:

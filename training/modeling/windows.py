@@ -17,7 +17,7 @@ from millrace.errors import DataError
 from millrace.metrics import Problem
 from training import columns as c
 from training.columns import Array, Columns
-from training.data.dataset import FEWEST, FEWEST_OUTCOMES
+from training.data.dataset import FEWEST, FEWEST_OUTCOMES, FOLD
 from training.functions import Functions
 from training.io import print_progress
 from training.metrics import compute_loss
@@ -25,6 +25,8 @@ from training.modeling.model import fit_model
 
 #: The share of the rows that a window must leave out: windows that hardly differ are not worth a fit.
 _LEFT_OUT = 0.1
+#: Parts of the time of which each is scored by a fit on the others.
+_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,36 @@ def choose_window(
     told = {_name(span): loss for span, loss in losses.items()}
     print_progress(f"window {_name(best)}: loss of " + ", ".join(f"{name} {loss:.5f}" for name, loss in told.items()))
     return Choice(best, told, scored)
+
+
+def cross_fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns) -> Columns | None:
+    """Score every row by a fit on the rows of other times.
+
+    Args:
+        functions: The use case's own functions, with its declaration.
+        parameters: What `model()` is called with.
+        rows: Joined rows, in the order of time, with key and target.
+
+    Returns:
+        The event time of each row with its outcome `y` and its score `p`; None where the rows are too few to be split.
+    """
+    case = functions.use_case
+    times, y = rows[case.event_time], rows[case.target]
+    inputs = {name: values for name, values in rows.items() if name not in (case.key, case.target, FOLD)}
+    order = np.argsort(times, kind="stable")
+    part, p = np.empty(len(y), dtype=np.int64), np.empty(len(y))
+    part[order] = np.arange(len(y)) * _PARTS // max(1, len(y))
+    for held in range(_PARTS):
+        kept = part != held
+        if not _can_be_fitted(case.problem, y[kept]) or not (~kept).any():
+            return None
+        try:
+            model = fit_model(functions, parameters, c.select_rows(inputs, kept), y[kept])
+        except DataError as error:
+            print_progress(f"rows of a fifth of the time cannot be left out: {error}")
+            return None
+        p[~kept] = model.predict(c.select_rows(inputs, ~kept))
+    return {case.event_time: times, "y": y, "p": p}
 
 
 def _can_be_fitted(problem: Problem, y: Array) -> bool:

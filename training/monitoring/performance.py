@@ -18,7 +18,8 @@ from training.calibration import SHARE, Calibration, Judged, Spread, measure_cal
 from training.columns import Array, is_missing
 from training.metrics import compute_calibration_bins, compute_metrics
 from training.monitoring.window import Window
-from training.quality import Registered, compute_losses, compute_ratio
+from training.quality import Ratio, Registered, compute_losses, compute_ratio
+from training.recalibration import AS_GIVEN, Recalibration
 from training.slices import find_edges, name_groups
 
 #: With fewer expected outcomes of either kind, nothing is told about a group.
@@ -52,8 +53,9 @@ def measure_performance(window: Window, registered: Registered | None, groups: M
     y, p, days = window.y[chosen], window.scores[chosen], window.days[chosen]
     report["quality"] = compute_metrics(case.problem, y, p)
     spread = registered.spread if registered and registered.spread else Spread()
+    meant = registered.meant if registered else AS_GIVEN
     if case.problem is Problem.BINARY:
-        found = measure_calibration(y, p, days, spread, case.seed)
+        found = measure_calibration(y, p, days, spread, case.seed, meant)
         report["calibration"] = compute_calibration_bins(y, p)
         report["quality"]["ece"] = found.ece.value
         report["calibration_of"] = _describe(found)
@@ -62,7 +64,7 @@ def measure_performance(window: Window, registered: Registered | None, groups: M
     else:
         _check_bias(window, y, p, days, registered)
     _check_relative_loss(window, y, p, days, registered)
-    _check_groups(window, chosen, spread, groups)
+    _check_groups(window, chosen, spread, groups, meant)
     return report
 
 
@@ -137,13 +139,26 @@ def _check_bias(window: Window, y: Array, p: Array, days: Array, registered: Reg
     if registered is None or not (now.can_be_judged and registered.lean.can_be_judged):
         return
     least = window.case.monitoring.quality_alarm
-    moved = now.value - registered.lean.value
+    moved, lean = abs(now.value - registered.lean.value), abs(now.value)
     chance = _quantile(min(now.days, registered.lean.days), SHARE / 2.0) * math.hypot(now.error, registered.lean.error)
+    # The final fit has seen the rows that registered the lean, so that it leans less: it must lean now, too.
+    own = _find_lean_by_chance(now, len(y), registered.rows)
     text = (
         f"outcomes of {_name(window)} are off by {now.value:+.3f} of the mean error in one direction, registered with "
-        f"{registered.lean.value:+.3f}; a change matters from {least:g}, and chance stays below {chance:.3f}"
+        f"{registered.lean.value:+.3f}; a change matters from {least:g}, chance stays below {chance:.3f}, and without "
+        f"any lean below {own:.3f}"
     )
-    _add_quality(window, Judged(abs(moved), chance), least, text)
+    threshold = max(least, chance)
+    if lean < own:
+        # In units of the nearer of the two thresholds.
+        threshold = max(threshold, moved * own / max(lean, 1e-9))
+    _add_quality(window, Judged(moved, threshold), least, text)
+
+
+def _find_lean_by_chance(now: Ratio, rows: int, fitted: int) -> float:
+    """Return how far a fit that leans nowhere may seem to: the mean of its own rows is known as well as theirs are."""
+    error = now.error * math.sqrt(1.0 + rows / fitted) if fitted else 0.0
+    return _quantile(now.days, SHARE / 2.0) * error
 
 
 def _add_quality(window: Window, judged: Judged, least: float, text: str) -> None:
@@ -161,7 +176,9 @@ def _quantile(days: int, share: float) -> float:
 # -- groups ------------------------------------------------------------------------------------------------------------
 
 
-def _check_groups(window: Window, chosen: Array, spread: Spread, groups: Mapping[str, Array]) -> None:
+def _check_groups(
+    window: Window, chosen: Array, spread: Spread, groups: Mapping[str, Array], meant: Recalibration
+) -> None:
     """Judge the mean gap of each group; all groups of all slices share the rate of false alarms (Holm)."""
     from scipy.special import ndtri
 
@@ -172,7 +189,7 @@ def _check_groups(window: Window, chosen: Array, spread: Spread, groups: Mapping
         unclear = []
         for name in np.unique(names):
             member = names == name
-            judged = _judge_group(window, chosen, member, spread) if member.sum() >= least[column] else None
+            judged = _judge_group(window, chosen, member, spread, meant) if member.sum() >= least[column] else None
             if judged is None:
                 unclear.append(str(name))
                 continue
@@ -190,7 +207,7 @@ def _check_groups(window: Window, chosen: Array, spread: Spread, groups: Mapping
 
 
 def _judge_group(
-    window: Window, chosen: Array, member: Array, spread: Spread
+    window: Window, chosen: Array, member: Array, spread: Spread, meant: Recalibration
 ) -> tuple[float, float, str, float] | None:
     """Return the p-value of a group's mean gap, its size, a sentence and the size from which it matters."""
     from scipy.special import ndtr, stdtr
@@ -198,15 +215,19 @@ def _judge_group(
     y, p, days = (values[chosen][member] for values in (window.y, window.scores, window.days))
     gap = float(np.mean(y - p))
     if window.case.problem is Problem.BINARY:
-        if min(p.sum(), (1.0 - p).sum()) < FEWEST_EXPECTED:
+        q = meant.apply(p)
+        if min(q.sum(), (1.0 - q).sum()) < FEWEST_EXPECTED:
             return None
-        weights = p * (1.0 - p)
+        weights = q * (1.0 - q)
         by_day = np.bincount(days, weights=weights)
-        error = math.sqrt(float(weights.sum() + spread.size**2 * np.sum(by_day**2))) / len(y)
+        variance = float(weights.sum() + spread.size**2 * np.sum(by_day**2)) + meant.measure_variance(p, weights)
+        error = math.sqrt(variance) / len(y)
         # The skewness of the sum: without it, few expected outcomes would alarm too often.
         skewness = float(np.sum(weights * (1.0 - 2.0 * p))) / (error * len(y)) ** 3
-        z = abs(gap) / error
-        tail = float(ndtr(-z)) + math.copysign(skewness, gap * skewness) * (z**2 - 1.0) * math.exp(-(z**2) / 2.0) / (
+        # Evidence is what differs from the registered meaning of the probabilities.
+        beyond = float(np.mean(y - q))
+        z = abs(beyond) / error
+        tail = float(ndtr(-z)) + math.copysign(skewness, beyond * skewness) * (z**2 - 1.0) * math.exp(-(z**2) / 2.0) / (
             6.0 * math.sqrt(2.0 * math.pi)
         )
         text = f"of {len(y)} outcomes {int(y.sum())} are 1, and {p.sum():.1f} are expected: a mean gap of {gap:+.4f}"
