@@ -19,12 +19,14 @@ class DataLakeArgs:
         account: The account that owns the key.
         retention_days: How long replaced and deleted object versions are kept, days.
         force_destroy: Whether destroying the stack may delete a bucket that holds data.
+        tells_of_objects: Whether EventBridge is told of new objects, which may start a training.
     """
 
     bucket_name: str
     account: str
     retention_days: int = 365
     force_destroy: bool = False
+    tells_of_objects: bool = False
 
     def __post_init__(self) -> None:
         if not 3 <= len(self.bucket_name) <= 63:
@@ -57,7 +59,8 @@ class DataLake(pulumi.ComponentResource):
     """A private, versioned bucket encrypted with its own KMS key; plain HTTP is refused.
 
     Creates: Key, Alias, Bucket, BucketOwnershipControls, BucketPublicAccessBlock, BucketVersioning,
-    BucketServerSideEncryptionConfiguration, BucketLifecycleConfiguration, BucketPolicy. The bucket and the key are
+    BucketServerSideEncryptionConfiguration, BucketLifecycleConfiguration, BucketPolicy, and a BucketNotification where
+    EventBridge is told of objects. The bucket and the key are
     protected unless `force_destroy`: they hold the data of models.
     """
 
@@ -117,6 +120,9 @@ class DataLake(pulumi.ComponentResource):
             policy=bucket.arn.apply(_tls_only),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[blocked]),
         )
+
+        if args.tells_of_objects:
+            aws.s3.BucketNotification(f"{name}-events", bucket=bucket.id, eventbridge=True, opts=child)
 
         self.bucket_name = bucket.id
         self.bucket_arn = bucket.arn

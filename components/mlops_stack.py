@@ -170,10 +170,16 @@ class MlopsStack(pulumi.ComponentResource):
     # -- data ----------------------------------------------------------------------------------------------------------
 
     def _make_lake(self) -> Lake:
-        names, environment = self._names, self._args.environment
+        names, environment, data_at = self._names, self._args.environment, self._args.use_case.retraining.data_at
         made = DataLake(
             f"{names.stack}-lake",
-            DataLakeArgs(names.lake, self._args.account, environment.retention_days, environment.force_destroy),
+            DataLakeArgs(
+                names.lake,
+                self._args.account,
+                environment.retention_days,
+                environment.force_destroy,
+                tells_of_objects=bool(data_at) and names.locate_data(data_at)[0] == names.lake,
+            ),
             self._child,
         )
         return made.lake
@@ -365,6 +371,7 @@ class MlopsStack(pulumi.ComponentResource):
                 recheck_name=names.retraining_recheck,
                 alarm_names=[names.alarm(kind) for kind in retraining.alarms],
                 data_of=names.stack if retraining.has_data_trigger else "",
+                data_at=names.locate_data(retraining.data_at) if retraining.data_at else None,
                 every=retraining.every,
                 recheck=retraining.recheck,
                 enabled=self._args.environment.replay_from is None,

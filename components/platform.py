@@ -69,7 +69,12 @@ class Platform(pulumi.ComponentResource):
         lake = DataLake(
             f"{stack}-lake",
             DataLakeArgs(
-                _bucket(args), args.account, environment.retention_days, force_destroy=environment.force_destroy
+                _bucket(args),
+                args.account,
+                environment.retention_days,
+                environment.force_destroy,
+                # Any use case may be trained when new data arrive in its folder.
+                tells_of_objects=True,
             ),
             child,
         )

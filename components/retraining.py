@@ -31,6 +31,7 @@ class RetrainingArgs:
         recheck_name: The name of the schedule that looks whether an alarm stays in ALARM.
         alarm_names: Alarms whose change to ALARM starts it.
         data_of: The stack that events about new data name in their detail; empty creates no rule for them.
+        data_at: Bucket and prefix whose new objects start it, beside such events; None for none.
         every: The backstop's interval; None creates no schedule.
         recheck: How often it looks whether an alarm stays in ALARM.
         enabled: Whether the schedules run.
@@ -47,6 +48,7 @@ class RetrainingArgs:
     recheck_name: str
     alarm_names: Sequence[str] = field(default_factory=list)
     data_of: str = ""
+    data_at: tuple[str, str] | None = None
     every: timedelta | None = None
     recheck: timedelta = timedelta(days=1)
     enabled: bool = True
@@ -71,7 +73,7 @@ class Retraining(pulumi.ComponentResource):
             make_schedule(f"{name}-recheck", again, args.pipeline_arn, child)
         if args.data_of:
             when = f"Starts {args.pipeline_name} when new data are there"
-            pattern = _data_pattern(args.data_of)
+            pattern = _data_pattern(args.data_of, args.data_at)
             _make_rule(f"{name}-on-data", args, args.data_rule_name, when, pattern, "data", child)
         if args.every is not None:
             backstop = _schedule(args, args.schedule_name, args.every, "schedule")
@@ -131,7 +133,14 @@ def _alarm_pattern(names: Sequence[str]) -> str:
     )
 
 
-def _data_pattern(stack: str) -> str:
-    return json.dumps(
-        {"source": ["millrace"], "detail-type": ["Data Ready"], "detail": {"stack": [stack]}}, sort_keys=True
-    )
+def _data_pattern(stack: str, place: tuple[str, str] | None) -> str:
+    ready = {"source": ["millrace"], "detail-type": ["Data Ready"], "detail": {"stack": [stack]}}
+    if place is None:
+        return json.dumps(ready, sort_keys=True)
+    bucket, prefix = place
+    created = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [bucket]}, **({"object": {"key": [{"prefix": prefix}]}} if prefix else {})},
+    }
+    return json.dumps({"$or": [ready, created]}, sort_keys=True)

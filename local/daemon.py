@@ -152,7 +152,7 @@ class Daemon:
         self._port = self._socket.getsockname()[1]
         self._store = Store(state / "sagemaker.sqlite")
         self.cloud = Cloud(state, f"http://127.0.0.1:{self._port}", self._store, clock, images)
-        self._moto = MotoMount(self.cloud.stopping, self.cloud.keys)
+        self._moto = MotoMount(self.cloud.stopping, self.cloud.keys, self.cloud.events)
         self._snapshots = Snapshots(state, self._moto)
         self._provider: Any = None
 

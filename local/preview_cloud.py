@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "images": {},
         "started": time.time(),
     }
-    gateway = _Door(cloud, MotoMount(cloud.stopping, cloud.keys), tables)
+    gateway = _Door(cloud, MotoMount(cloud.stopping, cloud.keys, cloud.events), tables)
     cloud.spawn("http", create_server(gateway, listening).run)
     write_atomically(state / "daemon.json", json.dumps(facts, indent=2).encode())
     sys.stdin.buffer.read()

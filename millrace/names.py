@@ -184,6 +184,18 @@ class Names:
         """Every rule that a stack may have to start a training."""
         return self.retraining_rule, self.retraining_data_rule
 
+    def locate_data(self, place: str) -> tuple[str, str]:
+        """Return bucket and prefix of where new data arrive.
+
+        Args:
+            place: `Retraining.data_at`, not empty.
+        """
+        place = place.format(environment=self.environment, account=self.account, region=self.region)
+        if not place.startswith("s3://"):
+            return self.lake, self.key(place)
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        return bucket, prefix
+
     @property
     def retraining_backstop(self) -> str:
         """The schedule that starts the training pipeline when no alarm does."""

@@ -5,10 +5,11 @@ Each default is what a careful team would choose, with the reason beside it.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from millrace.errors import InvalidValueError
 from millrace.fields import NOTHING, Column, Duration, Interval, TableName
@@ -20,6 +21,10 @@ from millrace.watching import MonitorAlarm
 CALIBRATION_BOUND = 0.05
 
 
+#: A folder of the lake, or of a bucket; in braces, what stands for a part of the stack.
+_PLACE = re.compile(
+    r"(s3://(?:[a-z0-9.-]|\{(?:environment|account|region)\})+/)?(?:[A-Za-z0-9!_.*'()/=-]|\{(?:environment|account|region)\})*(?<=/)"
+)
 #: What becomes of a batch that breaks a rule.
 Severity = Literal["refuse", "warn", "off"]
 
@@ -206,6 +211,10 @@ class Retraining(Part):
     on: tuple[Literal["drift", "score-drift", "skew", "quality", "calibration", "data"], ...] = ()
     """Alarms whose change to ALARM starts it, and `data`: an event on the account's event bus that says that new data
     are there."""
+    data_at: str = ""
+    """Where new data arrive, for `data`: a folder of the lake, such as `incoming/`, or `s3://bucket/folder/` of a
+    bucket that tells EventBridge of its objects; `{environment}`, `{account}` and `{region}` stand for those of the
+    stack. A new object starts the training, which is skipped while another runs and within the cooldown."""
     review: bool = False
     """Whether a start by itself asks a person, on the notification topic and in `status`, instead of training."""
     every: Interval | None = None
@@ -221,6 +230,26 @@ class Retraining(Part):
     """With as many models registered within a day, by hand or not, nothing trains by itself."""
     min_new_labels: int = Field(default=100, ge=1)
     """The fewest labelled rows that the champion has not seen: with fewer there is little to learn or to judge by."""
+
+    @field_validator("data_at")
+    @classmethod
+    def _is_a_folder(cls, place: str) -> str:
+        if place and not _PLACE.fullmatch(place):
+            raise InvalidValueError(
+                f"{place!r}",
+                "is not a folder in S3",
+                expected="`incoming/`, or `s3://bucket/folder/`, which may hold {environment}, {account} and {region}",
+                fix="end it with a slash",
+            )
+        return place
+
+    @model_validator(mode="after")
+    def _is_triggered_by_what_it_names(self) -> Retraining:
+        if self.data_at and not self.has_data_trigger:
+            raise InvalidValueError(
+                f"data_at={self.data_at!r}", "starts nothing", fix='add "data" to on, or leave data_at out'
+            )
+        return self
 
     @property
     def alarms(self) -> tuple[str, ...]:

@@ -198,14 +198,25 @@ class Functions:
                 )
         return checked
 
-    def model(self, params: Mapping[str, Any], rows: int) -> Any:
-        """Return the unfitted estimator; without a function `model`, gradient boosting, slower on few rows.
+    def complete_parameters(self, params: Mapping[str, Any], rows: int) -> dict[str, Any]:
+        """Return hyperparameters with those of the default model, where the use case has no function `model`.
+
+        They are decided once for all fits of a training: fits of one model are alike, whatever rows they leave out.
+
+        Args:
+            params: Hyperparameters by name.
+            rows: The rows of the training set.
+        """
+        is_default = self._find("model") is None
+        return {**(_OF_FEW_ROWS if is_default and rows < _FEW_ROWS else {}), **params}
+
+    def model(self, params: Mapping[str, Any]) -> Any:
+        """Return the unfitted estimator; without a function `model`, gradient boosting.
 
         It is fitted on one float32 matrix: features sorted by name, texts as codes of the categories, NaN for missing.
 
         Args:
             params: Hyperparameters by name.
-            rows: The rows that it will be fitted on.
 
         Returns:
             An estimator as in scikit-learn.
@@ -234,7 +245,7 @@ class Functions:
                 ],
             )
         # Off: its random split of time-ordered rows would let later rows decide when to stop.
-        return kind(**{"early_stopping": False, **(_OF_FEW_ROWS if rows < _FEW_ROWS else {}), **params})
+        return kind(**{"early_stopping": False, **params})
 
     def _find(self, name: str) -> Callable[..., Any] | None:
         for module in self._modules:

@@ -147,7 +147,8 @@ def run_trial(folder: Path, plan: Plan) -> Trial:
             return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            p = fit_model(functions, case.parameters, train, learnt).predict(holdout)
+            parameters = functions.complete_parameters(case.parameters, len(fold))
+            p = fit_model(functions, parameters, train, learnt).predict(holdout)
         useless = find_useless(case, y, p, make_references(case.problem, learnt))
         hints += tuple(f"{text}: training refuses such a model" for text in useless)
         return Trial(

@@ -1,4 +1,4 @@
-"""Corrections of moto's S3: names, versions, conditions of policies, and delete markers.
+"""Corrections of moto's S3: names, versions, conditions of policies, delete markers, and events of objects.
 
 A request never leaves this machine, so it counts as encrypted in transit: a statement that denies plain HTTP denies
 nothing here. A condition that cannot be evaluated here is taken as met, and logged.
@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
+import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from local.core.event_bus import EventBus
+from local.core.identity import ACCOUNT
 from local.regions import known_regions
 
 log = logging.getLogger(__name__)
@@ -22,9 +26,14 @@ log = logging.getLogger(__name__)
 _FACTS = {"aws:SecureTransport": "true"}
 
 
-def install() -> None:
-    """Patch moto's S3 with the corrections; call this once in a process."""
+def install(events: EventBus) -> None:
+    """Patch moto's S3 with the corrections; call this once in a process.
+
+    Args:
+        events: The bus to which buckets that tell EventBridge send the events of their objects.
+    """
     from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.s3 import notifications
     from moto.s3.models import FakeBucket, FakeDeleteMarker, S3Backend
     from moto.s3.responses import S3Response
 
@@ -44,8 +53,64 @@ def install() -> None:
     S3Backend.delete_object = _deleting(S3Backend.delete_object)  # type: ignore[method-assign]
     S3Backend.create_bucket = _named(S3Backend.create_bucket)  # type: ignore[method-assign]
     S3Backend.put_object = _short(S3Backend.put_object)  # type: ignore[method-assign]
+    S3Response.get_bucket_notification = _showing_events(  # type: ignore[method-assign]
+        S3Response.get_bucket_notification
+    )
+    notifications._send_event_bridge_message = _telling(events)
     # A delete marker has no body to dispose of, but moto calls this when it is its key's last version.
     FakeDeleteMarker.dispose = lambda _: None  # type: ignore[attr-defined]
+
+
+#: What happened to an object, as moto names it → as EventBridge does; of the rest nothing is told here.
+_CREATED = {
+    "ObjectCreated:Put": "PutObject", "ObjectCreated:Post": "POST Object", "ObjectCreated:Copy": "CopyObject",
+    "ObjectCreated:CompleteMultipartUpload": "CompleteMultipartUpload",
+}  # fmt: skip
+
+
+def _telling(events: EventBus) -> Callable[..., None]:
+    """Return what sends the event of an object to the local bus, in place of moto's own."""
+
+    def send(_account: str, bucket: Any, event_name: str, key: Any) -> None:
+        reason = _CREATED.get(str(getattr(event_name, "value", event_name)).removeprefix("s3:"))
+        # moto puts the object that an upload in parts makes, and would tell of it twice.
+        if reason is None or (reason == "PutObject" and "-" in key.etag):
+            return
+        told = {"key": key.name, "size": key.size, "etag": key.etag.strip('"'), "sequencer": f"{time.time_ns():018X}"}
+        if bucket.versioning_status:
+            told["version-id"] = key.version_id
+        events.emit(
+            detail_type="Object Created",
+            resources=[bucket.arn],
+            detail={
+                "version": "0",
+                "bucket": {"name": bucket.name},
+                "object": told,
+                "request-id": uuid.uuid4().hex[:16].upper(),
+                "requester": ACCOUNT,
+                "source-ip-address": "127.0.0.1",
+                "reason": reason,
+            },
+            region=bucket.region_name,
+            source="aws.s3",
+        )
+
+    return send
+
+
+def _showing_events(get: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap GetBucketNotificationConfiguration, whose answer in moto lacks that EventBridge is told."""
+    from moto.core.responses import ActionResult
+
+    @wraps(get)
+    def get_bucket_notification(self: Any) -> Any:
+        found = self.backend.get_bucket_notification_configuration(self.bucket_name)
+        if found and found.event_bridge is not None and not (found.topic or found.queue or found.cloud_function):
+            self.data["Action"] = "GetBucketNotificationConfiguration"
+            return self.serialized(ActionResult({"EventBridgeConfiguration": {}}))
+        return get(self)
+
+    return get_bucket_notification
 
 
 def _checking(put: Callable[..., Any]) -> Callable[..., Any]:

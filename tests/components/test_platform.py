@@ -39,7 +39,7 @@ def test_the_platform_makes_one_lake_and_one_dashboard() -> None:
     assert kinds == {
         *("Platform", "DataLake", "Key", "Alias", "Bucket", "BucketOwnershipControls", "BucketPublicAccessBlock"),
         *("BucketVersioning", "BucketServerSideEncryptionConfiguration", "BucketLifecycleConfiguration"),
-        *("BucketPolicy", "Dashboard"),
+        *("BucketPolicy", "BucketNotification", "Dashboard"),
     }
     assert found["platform-dev-lake-bucket"].inputs["bucket"] == BUCKET
     assert found["platform-dev-lake-bucket"].options["protect"] is True

@@ -7,9 +7,13 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from components.retraining import Retraining, RetrainingArgs
+from millrace import Retraining as Declared
+from stacks.flights import USE_CASE
 from tests.components import mocked
-from tests.components.flights_stack import flights
+from tests.components.flights_stack import environment, flights, register_stack
 
 
 def retraining(**changes: Any) -> dict[str, mocked.Registered]:
@@ -91,6 +95,38 @@ def test_an_event_about_new_data_of_the_stack_starts_it() -> None:
     target = found["r-on-data-target"].inputs
     assert target["sagemakerPipelineTarget"] == {"pipelineParameterLists": [{"name": "Trigger", "value": "data"}]}
     assert target["deadLetterConfig"] == {"arn": "arn:queue"}
+
+
+def test_a_new_object_in_the_declared_folder_starts_it_too() -> None:
+    pattern = json.loads(retraining(data_of="x-dev", data_at=("raw", "orders/"))["r-on-data"].inputs["eventPattern"])
+    assert pattern == {
+        "$or": [
+            {"source": ["millrace"], "detail-type": ["Data Ready"], "detail": {"stack": ["x-dev"]}},
+            {
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {"bucket": {"name": ["raw"]}, "object": {"key": [{"prefix": "orders/"}]}},
+            },
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "bucket", "key", "tells"),
+    [
+        ("incoming/", f"flights-dev-lake-{mocked.ACCOUNT}", "incoming/", True),
+        ("s3://raw-{environment}/flights/", "raw-dev", "flights/", False),
+    ],
+)
+def test_the_lake_tells_of_its_objects_where_they_start_a_training(
+    place: str, bucket: str, key: str, tells: bool
+) -> None:
+    triggered = USE_CASE.model_copy(update={"retraining": Declared(on=("data",), data_at=place)})
+    found = register_stack(triggered, environment("dev"))
+    created = mocked.document(found, "flights-dev-retraining-on-data", "eventPattern")["$or"][1]["detail"]
+    assert created == {"bucket": {"name": [bucket]}, "object": {"key": [{"prefix": key}]}}
+    told = mocked.find_by_kind(found, "BucketNotification")
+    assert [each.inputs["eventbridge"] for each in told] == ([True] if tells else [])
 
 
 def test_without_triggers_nothing_is_made() -> None:

@@ -16,6 +16,17 @@ REFUSED = {
     "aws:s3/bucket:Bucket": "accelerationStatus acl bucketNamespace bucketPrefix corsRules grants lifecycleRules"
     " logging objectLockConfiguration policy replicationConfiguration requestPayer serverSideEncryptionConfiguration"
     " versioning website",
+    "aws:s3/bucketNotification:BucketNotification": " ".join(
+        [
+            f"{kind}{name}"
+            for kind, target in (
+                ("lambdaFunctions", "lambdaFunctionArn"),
+                ("queues", "queueArn"),
+                ("topics", "topicArn"),
+            )
+            for name in ("", ".events", ".filterPrefix", ".filterSuffix", ".id", f".{target}")
+        ]
+    ),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "expectedBucketOwner timeouts",
     "aws:s3/bucketObjectv2:BucketObjectv2": "acl checksumAlgorithm etag overrideProvider",
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": "expectedBucketOwner",

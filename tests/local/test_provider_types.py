@@ -126,7 +126,7 @@ ALARM = {
     "dimensions": {"Endpoint": "flights", "Variant": "AllTraffic"},
 }
 
-NOT_IN_MOTO = {"aws:cloudwatch/compositeAlarm:CompositeAlarm"}
+NOT_IN_MOTO = {"aws:cloudwatch/compositeAlarm:CompositeAlarm", "aws:s3/bucketNotification:BucketNotification"}
 
 #: For each type: its inputs, and those after a change in place (None where every change replaces).
 CASES: dict[str, Any] = {

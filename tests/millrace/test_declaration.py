@@ -78,6 +78,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         },
         "retraining": {
             "on": (),
+            "data_at": "",
             "review": False,
             "every": None,
             "recheck": DAY,
@@ -337,6 +338,16 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         "retraining on an alarm that is off",
         lambda: case(monitoring=Monitoring(off=("drift",)), retraining=Retraining(on=("drift",))),
         ["use case 'churn'", "retraining.on: 'drift'", "monitoring.off switches off", "remove one of them"],
+    ),
+    (
+        "new data at no folder",
+        lambda: case(retraining=Retraining(on=("data",), data_at="s3://Raw/orders")),
+        ["Retraining", "data_at", "'s3://Raw/orders'", "is not a folder in S3", "end it with a slash"],
+    ),
+    (
+        "new data that start nothing",
+        lambda: case(retraining=Retraining(data_at="incoming/")),
+        ["Retraining", "data_at='incoming/'", "starts nothing", 'add "data" to on'],
     ),
     (
         "an alarm that is off and that it does not have",

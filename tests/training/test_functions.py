@@ -163,4 +163,4 @@ def test_the_default_model_names_an_unknown_parameter() -> None:
     with pytest.raises(
         MillraceError, match=r"'max_depht' is not known to the default model; expected one of .*max_depth"
     ):
-        functions().model({"max_depht": 3}, 100)
+        functions().model({"max_depht": 3})

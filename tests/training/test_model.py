@@ -46,9 +46,7 @@ def test_scores_match_the_estimator(functions: Functions) -> None:
     ]).astype(np.float32)  # fmt: skip
     binary = functions.use_case.target == "late"
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
-    few = {"learning_rate": 0.05, "max_leaf_nodes": 7, "l2_regularization": 1.0}
-    oracle = kind(**{**few, **PARAMETERS}, early_stopping=False, random_state=0)
-    oracle.fit(matrix, y.astype(int) if binary else y)
+    oracle = kind(**PARAMETERS, early_stopping=False, random_state=0).fit(matrix, y.astype(int) if binary else y)
     expected = oracle.predict_proba(matrix)[:, 1] if binary else oracle.predict(matrix)
     np.testing.assert_array_equal(model.predict(rows), expected)
 

@@ -107,7 +107,10 @@ def test_a_changed_line_of_code_changes_only_the_code_identity(first: Trained, t
 
 def test_a_changed_hyperparameter_changes_only_the_parameters_identity(first: Trained, tmp_path: Path) -> None:
     second = train_again(first, tmp_path, max_iter="31")
-    assert second.document["parameters"] == {"max_iter": 31, "max_leaf_nodes": 7}
+    # The declared ones, the job's, and those of the default model on few rows.
+    assert second.document["parameters"] == {
+        "max_iter": 31, "max_leaf_nodes": 7, "learning_rate": 0.05, "l2_regularization": 1.0,
+    }  # fmt: skip
     assert second.identity["parameters"] != first.identity["parameters"]
     assert second.identity == {**first.identity, "parameters": second.identity["parameters"]}
     assert second.files()["model.joblib"] != first.files()["model.joblib"]
@@ -202,10 +205,8 @@ def test_the_baseline_of_the_score_is_that_of_rows_the_model_had_not_seen(first:
     order, ends = np.argsort(rows["placed_at"], kind="stable"), np.ceil(np.arange(1, 5) * len(scores) / 5).astype(int)
     for part in np.split(order, ends):
         others = np.setdiff1d(np.arange(len(scores)), part)
-        fitted = fit_model(
-            synthetic.functions(case), case.parameters, {name: each[others] for name, each in inputs.items()},
-            rows[case.target][others],
-        )  # fmt: skip
+        chosen = {name: each[others] for name, each in inputs.items()}
+        fitted = fit_model(synthetic.functions(case), first.document["parameters"], chosen, rows[case.target][others])
         scores[part] = fitted.predict({name: each[part] for name, each in inputs.items()})
     baseline = json.loads(first.files()["baseline.json"])["score"]
     assert baseline["rows"] == len(scores)

@@ -186,7 +186,7 @@ def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns
         "features": {name: find_kind(features[name]) for name in sorted(features)},
         "categories": collect_categories(features),
     }
-    estimator = functions.model(parameters, len(y))
+    estimator = functions.model(parameters)
     unset = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}
     estimator.set_params(**{name: functions.use_case.seed for name, value in unset.items() if value is None})
     model = Model(functions, document, estimator)

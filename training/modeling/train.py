@@ -60,7 +60,8 @@ def run_train(job: Job) -> None:
     """
     case = job.use_case
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
-    parameters = merge_parameters(case.parameters, job)
+    given = merge_parameters(case.parameters, job)
+    parameters = job.functions.complete_parameters(given, c.count_rows(dataset.rows))
     fits = _fit(job, parameters, dataset)
     holdout, final, everything = dataset.select_folds(HOLDOUT), fits.final, fits.everything
     rows, y = _split(job, holdout)

@@ -247,6 +247,38 @@ class BucketOwnershipControls(BucketSetting):
     members = {"rule": "OwnershipControls.Rules[0]"}
 
 
+class BucketNotification(BucketSetting):
+    """``aws:s3/bucketNotification:BucketNotification``: whether a bucket tells EventBridge of its objects."""
+
+    token = "aws:s3/bucketNotification:BucketNotification"
+    create_by = update_by = "PutBucketNotificationConfiguration"
+    omit = BucketSetting.omit | {"notificationConfiguration", "skipDestinationValidation"}
+    own = {"eventbridge": boolean_property("EventBridge")}
+    defaults = {"eventbridge": False}
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        """Put the configuration."""
+        self._put(context, inputs["bucket"], told=inputs.get("eventbridge", False))
+        return {}
+
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return whether EventBridge is told, or None if nobody is."""
+        found = self.call(context, "GetBucketNotificationConfiguration", {"Bucket": known["bucket"]})
+        return {"EventBridge": True} if "EventBridgeConfiguration" in found else None
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        """Put the configuration again."""
+        self._put(context, known["bucket"], told=known.get("eventbridge", False))
+
+    def delete(self, context: Context, known: Values) -> None:
+        """Put an empty configuration; it is no error if the bucket no longer exists."""
+        self.ignore_not_found(lambda: self._put(context, known["bucket"], told=False))
+
+    def _put(self, context: Context, bucket: str, *, told: bool) -> dict[str, Any]:
+        params = {"Bucket": bucket, "NotificationConfiguration": {"EventBridgeConfiguration": {}} if told else {}}
+        return self.call(context, self.create_by, params)
+
+
 TYPES = (
     Bucket,
     BucketVersioning,
@@ -255,4 +287,5 @@ TYPES = (
     BucketServerSideEncryptionConfiguration,
     BucketLifecycleConfiguration,
     BucketOwnershipControls,
+    BucketNotification,
 )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from local.core import regex
 from local.core.errors import AwsError
+from local.core.event_bus import EventBus
 from local.core.identity import ACCOUNT, PARTITION
 from local.core.keys import OWN, Key, KeyRing
 from local.core.protocol import Response
@@ -103,13 +104,13 @@ class MotoMount:
         own_changed: Names of those that only got metrics of the cloud's own parts, whose snapshot can wait.
     """
 
-    def __init__(self, stopping: threading.Event, keys: KeyRing) -> None:
+    def __init__(self, stopping: threading.Event, keys: KeyRing, events: EventBus) -> None:
         self.lock = threading.RLock()
         self.changed: set[str] = set()
         self.own_changed: set[str] = set()
         self._stopping = stopping
         self._polls = threading.BoundedSemaphore(_POLLS)
-        self._keys = keys
+        self._keys, self._events = keys, events
         defer_imports()
         keys.find_elsewhere = self.find_key
         #: Restores what a refused request has changed; None where the state is not kept on disk.
@@ -203,7 +204,7 @@ class MotoMount:
             requests.install()
             regex.use_re2_in_moto(service.backend)
             if service.backend == "s3":
-                s3.install()
+                s3.install(self._events)
                 requests.install_s3(app)
             elif service.backend == "sts":
                 callers.install(self._keys.find)
