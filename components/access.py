@@ -27,7 +27,7 @@ class AccessArgs:
         metric_namespace: Where the monitor publishes.
         dead_letter_queue: Name of the queue for what a schedule could not start.
         topic: Name of the topic on which jobs tell people what they should know; empty where there is none.
-        snoozes: Name of the SSM parameter that says which alarms are snoozed; empty where there is none.
+        parameters: Names of the SSM parameters with what people have decided.
     """
 
     account: str
@@ -41,7 +41,7 @@ class AccessArgs:
     metric_namespace: str = ""
     dead_letter_queue: str = ""
     topic: str = ""
-    snoozes: str = ""
+    parameters: Sequence[str] = ()
     partition: str = "aws"
     prefix: str = ""
 
@@ -168,6 +168,10 @@ def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[
     return [*listing, _allow(objects, [_objects(args, bucket_arn)]), _allow(keys, [key_arn])]
 
 
+def _parameter(args: AccessArgs, name: str) -> str:
+    return args.arn("ssm", f"parameter{name}")
+
+
 def _objects(args: AccessArgs, bucket_arn: str) -> str:
     return f"{bucket_arn}/{args.prefix}/*" if args.prefix else f"{bucket_arn}/*"
 
@@ -237,8 +241,12 @@ def _job_statements(args: AccessArgs) -> Any:
             ),
             # Retraining is tried again while one of the stack's alarms stays in ALARM.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
-            # People are not told of alarms that they have snoozed.
-            *([_allow(["ssm:GetParameter"], [args.arn("ssm", f"parameter{args.snoozes}")])] if args.snoozes else []),
+            # What people have snoozed, and whether they have decided not to train.
+            *(
+                [_allow(["ssm:GetParameter"], [_parameter(args, each) for each in args.parameters])]
+                if args.parameters
+                else []
+            ),
             # What was requested is compared with what was captured; the action supports no resources.
             _allow(["cloudwatch:GetMetricStatistics"], ["*"]),
             *([_allow(["sns:Publish"], [args.arn("sns", args.topic)])] if args.topic else []),

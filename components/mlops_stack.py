@@ -223,7 +223,7 @@ class MlopsStack(pulumi.ComponentResource):
                 metric_namespace=names.metric_namespace,
                 dead_letter_queue=names.dead_letters,
                 topic=names.stack,
-                snoozes=names.snooze_parameter,
+                parameters=(names.snooze_parameter, names.answer_parameter),
                 partition=args.partition,
             ),
             self._child,

@@ -95,6 +95,7 @@ class SkipCode(StrEnum):
     REVIEW = "review"
     """A person is asked whether to train."""
     ASKED = "asked"
+    DECLINED = "declined"
     """A person has been asked lately."""
 
 

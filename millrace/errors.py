@@ -12,6 +12,7 @@ MillraceError
 ├── UnreadableCaptureError (ValueError)     a captured request that cannot be read
 ├── UnreadablePauseError                    a pause that `millrace pause` did not write
 ├── UnreadableSnoozeError                   a snooze that `millrace alarms` did not write
+├── UnreadableAnswerError                   an answer that `millrace reject` did not write
 ├── RefusedRequestError                     a request that an account in memory refuses
 ├── RolledBackError                         a rollout that SageMaker rolled back
 ├── FeatureRemovedError (ValueError)        a feature group that would lose a feature

@@ -221,6 +221,11 @@ class Names:
         """The SSM parameter that exists while alarms are snoozed."""
         return f"/millrace/{self.stack}/snoozed"
 
+    @property
+    def answer_parameter(self) -> str:
+        """The SSM parameter with a person's newest decision not to train."""
+        return f"/millrace/{self.stack}/answered"
+
     def feature_schema(self, table: str) -> str:
         """Return the name of the SSM parameter that holds the wanted schema of a table's feature group.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.aws import endpoints, gates, model_packages
+from cli.aws import endpoints, gates, model_packages, pipelines, questions
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
@@ -25,6 +25,9 @@ def _add_decision_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options that both commands have."""
     function = json_option(function)
     function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
+    function = click.option(
+        "--retraining", is_flag=True, help="Answer the question whether to train (retraining.review)."
+    )(function)
     function = click.option("--reason", default="", help="The reason; it is stored with the model.")(function)
     function = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
     function = click.argument(
@@ -35,7 +38,9 @@ def _add_decision_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_add_decision_options
-def approve(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
+def approve(
+    target: Target, version: int | None, yes: bool, reason: str, deploy: bool, retraining: bool, as_json: bool
+) -> None:
     """Let a registered model serve from the next deployment on.
 
     VERSION is the newest one that waits for approval, unless it is given. A model that fails a gate is approved only
@@ -43,6 +48,9 @@ def approve(target: Target, version: int | None, yes: bool, reason: str, deploy:
     """
     require_yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
+    if retraining:
+        _answer(target, version, train=True, yes=yes, reason=reason, deploy=deploy, as_json=as_json)
+        return
     package = _find_package(target, version)
     if package.approval == APPROVED:
         raise CliError(
@@ -73,14 +81,21 @@ def approve(target: Target, version: int | None, yes: bool, reason: str, deploy:
 
 @click.command()
 @_add_decision_options
-def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
+def reject(
+    target: Target, version: int | None, yes: bool, reason: str, deploy: bool, retraining: bool, as_json: bool
+) -> None:
     """Keep a model from serving, or take one back.
 
     VERSION is the newest one that waits for approval, unless it is given. Rejecting the version that serves rolls
     back: the next deployment takes the newest one that is still approved. `millrace rollback` does both.
+
+    With --retraining, it is the answer to the question whether to train; it is not asked again within the cooldown.
     """
     require_yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
+    if retraining:
+        _answer(target, version, train=False, yes=yes, reason=reason, deploy=deploy, as_json=as_json)
+        return
     package = _find_package(target, version)
     if package.approval == REJECTED:
         raise CliError(
@@ -114,6 +129,32 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
     )
     _decide(target, package, REJECTED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
     _done(target, package, REJECTED, others, reason=reason, deploy=deploy, as_json=as_json)
+
+
+def _answer(
+    target: Target, version: int | None, *, train: bool, yes: bool, reason: str, deploy: bool, as_json: bool
+) -> None:
+    """Answer the question whether to train: start the training, or record that and why there is none."""
+    if version is not None or deploy:
+        raise click.UsageError("--retraining is about no version: leave VERSION and --deploy out")
+    question = questions.find_question(target)
+    if not train and not reason.strip():
+        raise CliError("--reason", "is empty", expected="why nothing is trained", fix="say it in a sentence")
+    if not as_json:
+        say(f"asked on data as of {question.asked}: {question.reason}")
+    verb = "Train now" if train else "Decide not to train"
+    if not yes and not click.confirm(f"{verb}?"):
+        raise DeclinedError()
+    if train:
+        execution = pipelines.start_execution(target, "training", AsOf="now", Champion="approved", Trigger="manual")
+        said = f"started {execution}; to follow it: millrace watch {render_arguments(target)}"
+    else:
+        answer, execution = questions.decline(target, question, reason.strip()), None
+        said = f"nothing is trained, decided by {answer.by}: {answer.reason}"
+    if as_json:
+        write_json({"stack": target.stack, "asked": question.asked, "train": train, "execution": execution})
+    else:
+        say(said)
 
 
 def _left(target: Target, package: Package) -> Package | None:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from cli.aws import endpoints, model_packages, pauses, pipelines, snoozes
+from cli.aws import endpoints, model_packages, pauses, pipelines, questions, snoozes
 from cli.commands import choices
 from cli.commands.options import env_option, require_yes_with_json
 from cli.console import interrupts
@@ -267,6 +267,7 @@ def _delete_leftovers(target: Target, plan: Plan, done: Done, stage: Stage) -> N
     except ssm.exceptions.ParameterNotFound:
         stage.note("nothing was paused")
     snoozes.delete_snoozes(target)
+    questions.delete_answer(target)
     stage.result = "nothing is left behind" if plan.delete_data else "data was kept"
 
 

@@ -31,7 +31,7 @@ class Listed:
     schedules: dict[str, Any] | None = None
     rules: dict[str, Any] | None = None
     paused: dict[str, str] | None = None
-    snoozed: dict[str, str] | None = None
+    decided: dict[str, str] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
     """The reasons why queries failed, by the name of the fact."""
 
@@ -108,7 +108,9 @@ def query_lists(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecu
         "rules": lambda: _by_name(account, "events", "list_rules", "Rules", "Name"),
         "alarms": lambda: _find_alarms(account, [each.alarm(kind) for each in names for kind in ALARM_KINDS]),
         "paused": lambda: _find_parameters(account, [each.pause_parameter for each in names]),
-        "snoozed": lambda: _find_parameters(account, [each.snooze_parameter for each in names]),
+        "decided": lambda: _find_parameters(
+            account, [name for each in names for name in (each.snooze_parameter, each.answer_parameter)]
+        ),
     }
     asked = {fact: pool.submit(try_query, question, listed.unknown, fact) for fact, question in questions.items()}
     for fact, answer in asked.items():

@@ -212,7 +212,7 @@ def _list_run_items(document: Document) -> Iterator[_Item]:
         elif run and run["asked"]:
             yield (
                 make_finding(Code.RETRAINING_ASKED, asked=run["asked"], reason=run["reason"]),
-                build_command(document, "retrain"),
+                build_command(document, "approve", "--retraining"),
             )
 
 

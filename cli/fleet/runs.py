@@ -17,6 +17,7 @@ from millrace.documents import SkipCode, Start
 from millrace.errors import DataError
 from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import TRAINING, Names
+from queries.answers import UnreadableAnswerError, parse_answer
 from queries.documents import find_document
 from queries.pipelines import FAILED, SUCCEEDED, list_executions, list_steps
 
@@ -77,7 +78,21 @@ def find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[s
         there = listed.pipelines is None or name in listed.pipelines
         runs = try_query(partial(list_runs, target, names, kind, 1), unknown, name_runs(kind)) if there else []
         found[kind] = runs[0] if runs else None
+    if (last := found.get(TRAINING)) and last["asked"] and _is_declined(names, listed, last["asked"], unknown):
+        last["asked"] = ""
     return found
+
+
+def _is_declined(names: Names, listed: Listed, asked: str, unknown: dict[str, str]) -> bool:
+    """Tell whether a person has decided not to train on data as of the time of the question, or later."""
+    if (text := (listed.decided or {}).get(names.answer_parameter)) is None:
+        return False
+    try:
+        answer = parse_answer(names.answer_parameter, text)
+    except UnreadableAnswerError as error:
+        unknown["answered"] = str(error)
+        return False
+    return datetime.fromisoformat(answer.asked) >= datetime.fromisoformat(asked)
 
 
 def find_next_runs(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:

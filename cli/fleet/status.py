@@ -159,7 +159,7 @@ def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDo
     findings += _find_deviations(
         target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None
     )
-    snoozes = served.read_snoozes(listed.snoozed or {}, names, unknown)
+    snoozes = served.read_snoozes(listed.decided or {}, names, unknown)
     deployed = listed.may_have_deployment(names)
     document: StackDocument = {
         "version": VERSION,

@@ -434,6 +434,58 @@ def test_a_registered_challenger_is_shown_with_the_next_command(registry: Loop) 
     assert f"next: millrace approve flights {champion + 2}" in shown
 
 
+@pytest.fixture
+def asked(registry: Loop) -> Iterator[Loop]:
+    """Yield a stack whose newest start of the training asks a person."""
+    create_training_pipeline(registry, make_register_step(PENDING, "not looked at"))
+    execution = registry.sagemaker.start_pipeline_execution(PipelineName=f"{STACK}-training")["PipelineExecutionArn"]
+    eventually(
+        lambda: registry.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)[
+            "PipelineExecutionStatus"
+        ] == "Succeeded"
+    )  # fmt: skip
+    s3, lake = registry.daemon.client("s3"), f"{STACK}-lake-123456789012"
+    if lake not in [each["Name"] for each in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=lake, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    start = {
+        "version": 1, "needed": 0, "as_of": "2013-04-01T00:00:00Z", "trigger": "drift", "code": "review",
+        "reason": "trigger drift asks whether to train",
+    }  # fmt: skip
+    key = f"snapshots/{execution.rpartition('/')[2]}/start/start.json"
+    s3.put_object(Bucket=lake, Key=key, Body=json.dumps(start).encode())
+    yield registry
+    s3.delete_object(Bucket=lake, Key=key)
+
+
+def test_a_question_is_declined_with_a_reason_and_no_longer_waits(asked: Loop) -> None:
+    status = ("status", "flights", "--env", "local")
+    waits = [each for each in asked.millrace.json(*status)["attention"] if each["code"] == "retraining_asked"]
+    assert [each["command"] for each in waits] == ["millrace approve flights --retraining"]
+    assert "is empty" in asked.millrace.error("reject", "flights", "--retraining", "--yes")
+    assert "leave VERSION and --deploy out" in asked.millrace.error("reject", "flights", "3", "--retraining", code=2)
+    done = asked("reject", "flights", "--retraining", "--yes", "--reason", "holidays").stdout
+    assert "asked on data as of 2013-04-01T00:00:00Z: trigger drift asks whether to train" in done
+    assert "nothing is trained, decided by" in done
+    found = asked.daemon.client("ssm").get_parameter(Name=f"/millrace/{STACK}/answered")["Parameter"]["Value"]
+    assert (json.loads(found)["asked"], json.loads(found)["reason"]) == ("2013-04-01T00:00:00Z", "holidays")
+    assert not [each for each in asked.millrace.json(*status)["attention"] if each["code"] == "retraining_asked"]
+    asked.daemon.client("ssm").delete_parameter(Name=f"/millrace/{STACK}/answered")
+
+
+def test_a_question_is_approved_by_a_training(asked: Loop) -> None:
+    found = asked.millrace.json("approve", "flights", "--retraining", "--yes")
+    assert (found["asked"], found["train"]) == ("2013-04-01T00:00:00Z", True)
+    given = asked.sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=found["execution"])
+    assert {each["Name"]: each["Value"] for each in given["PipelineParameters"]}["AsOf"] == "now"
+
+
+def test_without_a_question_there_is_nothing_to_answer(registry: Loop) -> None:
+    create_training_pipeline(registry, make_register_step(PENDING, "better"))
+    registry("retrain", "flights")
+    said = registry.millrace.error("approve", "flights", "--retraining", "--yes")
+    assert "asks nobody whether to train" in said
+
+
 def test_a_refused_challenger_is_exit_code_4_and_no_error(registry: Loop) -> None:
     create_training_pipeline(registry, make_register_step(REJECTED, "worse by 0.02"))
     done = registry("retrain", "flights", code=4)

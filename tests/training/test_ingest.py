@@ -267,8 +267,8 @@ def test_a_use_case_may_ask_a_person_once_in_a_cooldown(guarded: Guarded, tmp_pa
         assert told["Subject"] == f"{NAME}-local: train a new model?"
         assert told["Message"].splitlines() == [
             asked["reason"],
-            f"Train: `millrace retrain {NAME} --env local`. Stop asking: "
-            f"`millrace pause {NAME} --env local --only retraining`.",
+            f"Train: `millrace approve {NAME} --env local --retraining`. Do not: `millrace reject {NAME} --env local "
+            f"--retraining --reason …`. Stop asking: `millrace pause {NAME} --env local --only retraining`.",
         ]
         # The pipeline keeps the question in the lake.
         s3, lake = guarded.daemon.client("s3"), synthetic.make_lake(guarded.daemon, asking_case)
@@ -278,6 +278,15 @@ def test_a_use_case_may_ask_a_person_once_in_a_cooldown(guarded: Guarded, tmp_pa
         guarded.stop_all()
     again, _ = asking.ingest(tmp_path / "2", "--trigger", "drift", as_of="2024-04-03T00:00:00Z", topic=topic)
     assert (again["code"], again["asked"], inbox.messages()) == ("asked", synthetic.AS_OF, [])
+    # Who declines is not asked again until the cooldown is over, and the question is no longer open.
+    answer = {"version": 1, "asked": synthetic.AS_OF, "at": "2024-04-02T09:00:00Z", "by": "anna", "reason": "holidays"}
+    ssm, parameter = guarded.daemon.client("ssm"), f"/millrace/{NAME}-local/answered"
+    ssm.put_parameter(Name=parameter, Value=json.dumps(answer), Type="String")
+    declined, _ = asking.ingest(tmp_path / "5", "--trigger", "drift", as_of="2024-04-03T00:00:00Z", topic=topic)
+    assert (declined["code"], declined.get("asked", ""), inbox.messages()) == ("declined", "", [])
+    assert declined["reason"] == (
+        f"anna decided at 2024-04-02T09:00:00+00:00 not to train on data as of {synthetic.AS_OF}: holidays"
+    )
     later, _ = asking.ingest(tmp_path / "3", "--trigger", "drift", as_of="2024-04-04T00:00:00Z", topic=topic)
     assert later["code"] == "review"
     assert asking.is_needed(tmp_path / "4")

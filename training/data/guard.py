@@ -19,6 +19,7 @@ import numpy as np
 from millrace.documents import SkipCode, Start
 from millrace.inventory import JobVariable
 from queries.alarms import find_firing
+from queries.answers import Answer, UnreadableAnswerError, find_answer
 from queries.documents import find_document, has_object
 from queries.packages import APPROVED, REJECTED, describe_package, list_packages
 from queries.pipelines import EXECUTING, SUCCEEDED, list_executions
@@ -50,6 +51,7 @@ _SENTENCES = {
     ),
     SkipCode.REVIEW: "trigger {trigger} asks whether to train (retraining.review); newest report: {report}",
     SkipCode.ASKED: "a person was asked on data as of {asked} whether to train (retraining.review)",
+    SkipCode.DECLINED: "{by} decided at {at} not to train on data as of {asked}: {reason}",
 }
 #: The newest executions that are searched for a question to a person.
 _SEARCHED = 20
@@ -148,7 +150,7 @@ def decide_after_ingestion(job: Job, attempt: Attempt, snapshot: Snapshot) -> St
 def ask_person(job: Job, attempt: Attempt) -> Start:
     """Return the decision on a start that is needed: to train, or to ask a person where the use case says so.
 
-    A person is asked once within a cooldown.
+    A person is asked once within a cooldown; who declined is not asked again until it is over.
 
     Args:
         job: The job.
@@ -159,6 +161,9 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
         return attempt.go()
     asked = _find_last_question(job, attempt.execution)
     if asked is not None and attempt.as_of - asked < np.timedelta64(retraining.cooldown, "us"):
+        if answer := _find_answer(job, asked):
+            at = answer.at.isoformat(timespec="seconds")
+            return attempt.skip(SkipCode.DECLINED, by=answer.by, at=at, asked=answer.asked, reason=answer.reason)
         start = attempt.skip(SkipCode.ASKED, asked=format_time(asked))
         return start.model_copy(update={"asked": format_time(asked)})
     found = list_executions(job.make_client("sagemaker"), job.names.monitor_pipeline, _SEARCHED) or []
@@ -166,8 +171,11 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
     report = job.names.report_uri(done[0], "report.html") if done else "none"
     start = attempt.skip(SkipCode.REVIEW, trigger=attempt.trigger, report=report)
     use_case = f"{job.use_case.name} --env {job.names.environment}"
-    answer = f"Train: `millrace retrain {use_case}`. Stop asking: `millrace pause {use_case} --only retraining`."
-    tell_people(job, f"{job.names.model_package_group}: train a new model?", f"{start.reason}\n{answer}")
+    answers = (
+        f"Train: `millrace approve {use_case} --retraining`. Do not: `millrace reject {use_case} --retraining "
+        f"--reason …`. Stop asking: `millrace pause {use_case} --only retraining`."
+    )
+    tell_people(job, f"{job.names.model_package_group}: train a new model?", f"{start.reason}\n{answers}")
     return start
 
 
@@ -182,7 +190,19 @@ def carry_question(job: Job, attempt: Attempt, start: Start) -> Start:
     if not job.use_case.retraining.review or start.asked or start.code is SkipCode.REVIEW:
         return start
     asked = _find_last_question(job, attempt.execution)
-    return start if asked is None else start.model_copy(update={"asked": format_time(asked)})
+    if asked is None or _find_answer(job, asked):
+        return start
+    return start.model_copy(update={"asked": format_time(asked)})
+
+
+def _find_answer(job: Job, asked: np.datetime64) -> Answer | None:
+    """Return the decision not to train on data as of this time; None where the question is open."""
+    try:
+        answer = find_answer(job.make_client("ssm"), job.names.answer_parameter)
+    except UnreadableAnswerError as error:
+        print_progress(f"guard: the question counts as open: {error}")
+        return None
+    return answer if answer and parse_time(answer.asked, job.names.answer_parameter) >= asked else None
 
 
 def _find_last_question(job: Job, own: str) -> np.datetime64 | None:

@@ -1,0 +1,73 @@
+"""The question whether to train, which a use case with `retraining.review` asks a person instead of training."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+
+from cli.aws import pauses
+from cli.console.errors import CliError
+from cli.stack.deployable import render_arguments
+from cli.stack.target import Target
+from millrace.documents import SkipCode, Start
+from queries.answers import Answer
+from queries.documents import find_document
+from queries.pipelines import SUCCEEDED, list_executions
+
+
+def find_question(target: Target) -> Start:
+    """Return the open question whether to train.
+
+    Args:
+        target: The stack.
+
+    Returns:
+        The decision that asks, with the time of its data as `asked`.
+
+    Raises:
+        CliError: When nothing is asked.
+    """
+    newest = next(iter(list_executions(target.sagemaker, target.names.training_pipeline, 1) or []), None)
+    found = None
+    if newest and newest["PipelineExecutionStatus"] == SUCCEEDED:
+        found = find_document(target.client("s3"), target.names.start_uri(newest["PipelineExecutionArn"]), Start)
+    if found is None or not (found.asked or found.code is SkipCode.REVIEW):
+        raise CliError(
+            f"stack {target.stack}",
+            "asks nobody whether to train",
+            fix=f"to train: millrace retrain {render_arguments(target)}",
+        )
+    return found if found.asked else found.model_copy(update={"asked": found.as_of})
+
+
+def decline(target: Target, question: Start, reason: str) -> Answer:
+    """Record that a person decided not to train.
+
+    Args:
+        target: The stack.
+        question: The open question.
+        reason: Why not.
+
+    Returns:
+        The decision as it was written.
+    """
+    answer = Answer(version=1, asked=question.asked, at=datetime.now(UTC), by=pauses.find_caller(target), reason=reason)
+    target.client("ssm").put_parameter(
+        Name=target.names.answer_parameter,
+        Type="String",
+        Value=answer.model_dump_json(),
+        Description=f"A person's newest decision not to train {target.stack}; millrace reject --retraining writes it",
+        Overwrite=True,
+    )
+    return answer
+
+
+def delete_answer(target: Target) -> None:
+    """Delete the parameter with the newest decision, if there is one.
+
+    Args:
+        target: The stack.
+    """
+    ssm = target.client("ssm")
+    with contextlib.suppress(ssm.exceptions.ParameterNotFound):
+        ssm.delete_parameter(Name=target.names.answer_parameter)
