@@ -17,6 +17,7 @@ from training.monitoring.silence import (
     Traffic,
     check_freshness,
     check_labels,
+    check_serving_version,
     check_traffic,
     check_volume,
     fetch_traffic,
@@ -98,6 +99,16 @@ def test_refusals_and_capture_are_judged_beyond_chance(traffic: Traffic, capture
     window = make_window(np.array([SINCE]))
     check_traffic(window, traffic, captured)
     assert {check.alarm for check in window.checks if check.ratio > 1} == alarms
+
+
+@pytest.mark.parametrize(
+    ("answered", "versions", "seen"),
+    [(100, {6}, False), (100, {6, 7}, True), (100, {0}, True), (100, set(), False), (10, {6}, True)],
+)
+def test_a_serving_version_without_a_captured_answer_is_named(answered: int, versions: set[int], seen: bool) -> None:
+    window = make_window(np.array([SINCE]))
+    check_serving_version(window, Traffic(NOW, answered, 0, 1.0), versions)
+    assert [(check.alarm, check.subject) for check in window.checks] == ([] if seen else [("capture", "version 7")])
 
 
 @pytest.mark.parametrize(("a_day", "spread"), [(3.0, 0.0), (40.0, 0.0), (40.0, 0.3), (2000.0, 0.2)])

@@ -176,6 +176,7 @@ def _check_capture(job: Job, window: Window, served: Served, traffic: silence.Tr
     """Judge the capture as a whole: whether it is there, readable, and about times that can be."""
     case, times = job.use_case, served.rows[job.use_case.event_time]
     silence.check_traffic(window, traffic, served.count_since(traffic.since - silence.SLACK))
+    silence.check_serving_version(window, traffic, set(served.versions.tolist()))
     unreadable = sum(found["count"] for found in served.unreadable.values())
     for reason, found in served.unreadable.items():
         window.notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")

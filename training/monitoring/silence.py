@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,8 @@ LAG = timedelta(minutes=10)
 SLACK = timedelta(minutes=5)
 #: The share of the sampled requests that must be in the capture.
 _CAPTURED = 0.5
+#: Captured answers to expect from which the serving version must be among them.
+_SEEN = 20
 #: How many times its longest earlier pause a table may be without new rows, and one whose values have expired by then.
 _PAUSES, _LATE = 3.0, 1.5
 #: The fewest times in the window at which a table got rows, so that it counts as regular.
@@ -120,6 +122,24 @@ def check_traffic(window: Window, traffic: Traffic, captured: int) -> None:
     least = _find_bound(round(expected), 1.0 - _CAPTURED) if expected >= 1 else 1.0
     text = f"{captured} requests are captured of {expected:.0f} expected ({traffic.sampled:.0%} of {traffic.answered})"
     window.add_check(MonitorAlarm.CAPTURE, lost, least, text)
+
+
+def check_serving_version(window: Window, traffic: Traffic, versions: Collection[int]) -> None:
+    """Judge whether the version that serves is seen: without rows of its own, nothing about it can be judged.
+
+    Args:
+        window: The window, to which a check is added where it is not.
+        traffic: What CloudWatch counted since the endpoint was changed last, or later.
+        versions: The versions of all captured answers; 0 where an answer does not say.
+    """
+    expected = traffic.answered * traffic.sampled
+    # With so many, a rollout is long over, and chance captures at least one.
+    if not window.serving or expected < _SEEN or {0, window.serving} & set(versions):
+        return
+    text = (
+        f"version {window.serving} serves and has answered {traffic.answered} requests, but no captured answer is of it"
+    )
+    window.add_check(MonitorAlarm.CAPTURE, 1.0, 1.0 - _CAPTURED, text, f"version {window.serving}")
 
 
 def _find_bound(count: int, share: float) -> float:
