@@ -19,8 +19,9 @@ from millrace.monitor_report import Shift
 from training.columns import Array, is_missing
 from training.drift import compute_shares, find_places
 
-#: The share of windows without drift in which any test of a use case may alarm, and in which any may warn.
-FALSE_ALARMS, FALSE_WARNINGS = 0.01, 0.05
+#: The share of windows without drift in which any test of a use case may alarm, and in which any may warn: of warnings
+#: at most 5 %, of which texts of many levels, learned from few rows, take more than their share.
+FALSE_ALARMS, FALSE_WARNINGS = 0.01, 0.03
 #: The index from which a shift matters at all for a warning, and the shares of new or missing values for both tiers.
 WARNING_EFFECT = 0.1
 SHARE_EFFECT, SHARE_WARNING_EFFECT = 0.05, 0.02
