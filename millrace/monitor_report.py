@@ -185,6 +185,7 @@ class MonitorReport(Document):
         drift_of: The column with this drift.
         drift_kind: The kind of its test.
         score_drift: The drift of the score: above 1, the alarm fires.
+        warned: What has moved enough to be worth a look, and not enough for an alarm, as sentences for people.
         scores: The histogram of scores.
         labelled: Rows whose label has arrived.
         label_coverage: The share of rows whose label has arrived.
@@ -216,6 +217,7 @@ class MonitorReport(Document):
     drift_of: str | None = None
     drift_kind: str | None = None
     score_drift: float | None = None
+    warned: list[str] = Field(default_factory=list)
     scores: Scores | None = None
     labelled: int | None = None
     label_coverage: float | None = None

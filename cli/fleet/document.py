@@ -149,6 +149,7 @@ class MonitorPart(TypedDict):
     as_of: str
     measured: bool
     findings: list[FindingPart]
+    warned: list[str]
     notes: list[str]
 
 

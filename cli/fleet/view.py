@@ -377,6 +377,8 @@ def _say_figures(found: DeepDocument) -> None:
     if monitor := found["monitor"]:
         for finding in monitor["findings"]:
             say(f"  {finding['alarm']}: {finding['text']}")
+        for text in monitor["warned"]:
+            say(f"  no alarm: {text}")
         if not monitor["measured"]:
             say(f"  it could not judge what was served: {'; '.join(monitor['notes'])}")
     if traffic and traffic["requests"]:

@@ -46,4 +46,10 @@ def describe_findings(report: MonitorReport) -> MonitorPart:
         }
         for check in beyond
     ]
-    return {"as_of": report.as_of, "measured": report.measured, "findings": findings, "notes": report.notes}
+    return {
+        "as_of": report.as_of,
+        "measured": report.measured,
+        "findings": findings,
+        "warned": report.warned,
+        "notes": report.notes,
+    }

@@ -66,7 +66,7 @@ def make_monitor_report(as_of: str, drift: float, ece: float) -> dict[str, Any]:
         "as_of": as_of, "since": as_of, "rows": 400, "labelled": 350, "notes": ["the baseline is that of version 3"],
         "model": {"version": 3}, "features": features, "drift": drift, "drift_of": "calls",
         "quality": {"ece": ece, "brier": 0.16}, "calibration": BINS, "skew": {"share": 0.0, "rows": 0, "compared": 400},
-        "measured": True,
+        "measured": True, "warned": ["minutes: its population stability index is 0.140"],
         "checks": [
             {"alarm": "drift", "value": drift / 4, "threshold": 0.25, "ratio": drift, "text": f"moved by {drift}"},
             {"alarm": "calibration", "value": ece, "threshold": 0.05, "ratio": ece / 0.05, "text": f"error of {ece}"},
@@ -78,6 +78,8 @@ def test_status_shows_what_the_newest_run_of_the_monitor_found(history: History)
     found = history.checkout.json("status", "churn", "--env", "local")["monitor"]
     assert found["as_of"] == "2030-01-03T00:00:00Z"
     assert found["measured"] is True
+    assert found["warned"] == ["minutes: its population stability index is 0.140"]
+    assert "no alarm: minutes: its population" in history.checkout("status", "churn", "--env", "local").stdout
     assert [(each["alarm"], each["text"], each["threshold"]) for each in found["findings"]] == [
         ("calibration", "error of 0.06", 0.05)
     ]
@@ -254,9 +256,9 @@ def test_the_page_is_complete_and_loads_nothing(written: Path) -> None:
     cost = page.text("Cost")
     # 730 hours at the price of the table for eu-west-1, and ten cents for each of six alarms.
     assert "1 × ml.m5.large, about 93.44" in cost
-    assert "alarms 15 1.50 composite alarms 3 1.50" in cost
+    assert "alarms 18 1.80 composite alarms 3 1.50" in cost
     assert "jobs of the pipelines by usage unknown" in cost
-    assert "≥ $100.44" in cost
+    assert "≥ $100.74" in cost
     assert stat.S_IMODE(written.stat().st_mode) & 0o044
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.faults.world import SINCE, UNTIL, declare
+from training.data.maturity import Maturity
 from training.drift import compute_baseline, compute_shares
+from training.modeling.model import BASELINE
+from training.modeling.train import SCORE
+from training.monitoring.drifts import measure_drift
+from training.monitoring.window import Window
+from training.registry import Package
 
 
 def make_numbers(*values: float) -> np.ndarray:
@@ -61,3 +69,23 @@ def test_what_is_new_can_be_told() -> None:
     assert (found["t"]["rows"], found["t"]["levels"], found["t"]["singles"]) == (5, ["a", "b", "c"], 2)
     many = compute_baseline({"t": np.array([f"t{row}" for row in range(1001)], dtype=object)})["t"]
     assert (many["singles"], "levels" in many, len(many["categories"])) == (None, False, 50)
+
+
+def test_a_move_that_is_no_alarm_is_worth_a_look(tmp_path: Path) -> None:
+    """An index between the two tiers, .1 and .25, is a warning of the report and no check beyond its threshold."""
+    rng, count = np.random.default_rng(3), 5000
+    then = rng.standard_normal(20_000)
+    (tmp_path / BASELINE).write_text(json.dumps(compute_baseline({"x": then, SCORE: then})))
+    (tmp_path / "model.json").write_text(json.dumps({"rows": 20_000}))
+    rows = {"placed_at": np.full(count, SINCE), SCORE: rng.standard_normal(count)}
+    window = Window(
+        declare(), SINCE, UNTIL, rows, np.ones(count, bool), np.full(count, 7), np.full(count, np.nan), 7,
+        Maturity(np.timedelta64(0, "us")),
+    )  # fmt: skip
+    for size, warned, beyond in ((0.0, False, False), (0.38, True, False), (0.8, False, True)):
+        window.checks.clear()
+        moved = {"x": (rng.standard_normal(count) + size).astype(np.float32)}
+        found = measure_drift(window, Package("arn", 7, "", tmp_path), moved)
+        said = [text for text in found["warned"] if text.startswith("x: its population stability index is")]
+        assert len(said) == warned
+        assert any(check.ratio > 1 for check in window.checks) is beyond

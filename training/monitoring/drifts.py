@@ -66,8 +66,11 @@ def measure_drift(window: Window, package: Package, features: Columns) -> dict[s
             f"{', '.join(unknown)}: the training rows have fewer than {FEWEST_WINDOWS} windows of "
             f"{case.monitoring.window}, so how much days differ by themselves is not part of the thresholds of drift"
         )
+    warned = []
     for name in judged:
-        _add_checks(window, name, [Shift.model_validate(shift) for shift in found[name]["shifts"]])
+        shifts = [Shift.model_validate(shift) for shift in found[name]["shifts"]]
+        _add_checks(window, name, shifts)
+        warned += [_describe_warning(name, shift) for shift in shifts if shift.warning < shift.value <= shift.threshold]
     of = max((name for name in judged if name != SCORE), key=judged.__getitem__, default=None)
     largest = max(
         (Shift.model_validate(shift) for shift in (found[of]["shifts"] if of else [])),
@@ -80,6 +83,7 @@ def measure_drift(window: Window, package: Package, features: Columns) -> dict[s
         "drift_of": of,
         "drift_kind": largest.kind if largest else None,
         "score_drift": judged.get(SCORE),
+        "warned": warned,
     }
     if len(scores):
         now = compute_shares(baseline[SCORE], scores)
@@ -121,6 +125,12 @@ def _add_checks(window: Window, name: str, shifts: list[Shift]) -> None:
         window.add_check(
             alarm, shift.value, shift.threshold, f"{what}: {text}; it alarms from {shift.threshold:.3f}", name
         )
+
+
+def _describe_warning(name: str, shift: Shift) -> str:
+    what = "the score" if name == SCORE else name
+    text = _KIND_TEXTS[shift.kind].format(value=shift.value)
+    return f"{what}: {text}; it is worth a look from {shift.warning:.3f} and alarms from {shift.threshold:.3f}"
 
 
 def _measure_shifts(case: UseCase, baseline: dict[str, Any], values: Columns) -> dict[str, dict[str, Any]]:

@@ -40,6 +40,7 @@ def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
     parts = [_facts(report, monitoring), _render_checks(report, monitoring), _list("Notes", report.notes)]
+    parts.append(_list("Worth a look, no alarm", report.warned))
     parts.append(_list("Snoozed: nobody is told", [f"{alarm}: {text}" for alarm, text in report.snoozed.items()]))
     if report.explained:
         explained = [
