@@ -109,6 +109,7 @@ class Start(Document):
         code: Why it trains nothing; None where it trains.
         reason: The same for people; empty where it trains.
         asked: The time of the data on which a person was asked, ISO 8601; empty where none was.
+        declined: The same of a question that a person has answered by no; it is not open any more.
     """
 
     version: Literal[1] = 1
@@ -118,6 +119,7 @@ class Start(Document):
     code: SkipCode | None = None
     reason: str = ""
     asked: str = ""
+    declined: str = ""
 
 
 # -- evaluation.json ---------------------------------------------------------------------------------------------------

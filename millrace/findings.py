@@ -63,6 +63,7 @@ INFERRED = frozenset(
     }
 )  # fmt: skip
 
+_MEANT = '; if it is meant, train once with inferred=Inferred(types="warn")'
 _LEAK = "{column} alone predicts {target} with an AUC of {auc:.3f} (bound {bound}): "
 #: The sentence of each code, with the names of its fields.
 _SENTENCES = {
@@ -88,8 +89,8 @@ _SENTENCES = {
     Code.NO_LABEL_OF_AN_EVENT: "no label's {column} matches an event; compare the two",
     Code.LABEL_OF_NO_EVENT: "the {column} matches no event",
     Code.STALE: "the newest {column} is {found}; expected one within {hours:g} h of as_of",
-    Code.KIND_CHANGED: "{column} holds {found}; in the snapshot accepted as of {reference} it held {expected}",
-    Code.COLUMN_GONE: "column {column!r}, which the snapshot accepted as of {reference} had, does not exist",
+    Code.KIND_CHANGED: "{column} holds {found}; in the snapshot accepted as of {reference} it held {expected}" + _MEANT,
+    Code.COLUMN_GONE: "column {column!r}, which the snapshot accepted as of {reference} had, does not exist" + _MEANT,
     Code.OUTSIDE_RANGE: (
         "{share:.1%} of {column} in {part} is {side} {bound:g}, the {end} in the snapshot accepted as of {reference}"
     ),

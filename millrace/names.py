@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from millrace.errors import InvalidValueError
+
 #: The one production variant of every endpoint; it stays the same across configurations, as guardrails demand.
 VARIANT = "main"
 
@@ -23,6 +25,9 @@ SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, 
     "offline",
     "code",
 )
+
+#: The folders of the lake that Millrace writes to.
+LAKE_FOLDERS = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE)
 
 #: The stack of the resources that use cases share is `platform-<environment>`; no use case may have this name.
 PLATFORM = "platform"
@@ -189,11 +194,21 @@ class Names:
 
         Args:
             place: `Retraining.data_at`, not empty.
+
+        Raises:
+            InvalidValueError: It is a folder of the lake that every training writes to.
         """
         place = place.format(environment=self.environment, account=self.account, region=self.region)
         if not place.startswith("s3://"):
             return self.lake, self.key(place)
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        own = prefix.removeprefix(self.key("")).partition("/")[0]
+        if bucket == self.lake and (own in LAKE_FOLDERS or self.key("").startswith(prefix)):
+            raise InvalidValueError(
+                f"retraining.data_at={place!r}",
+                "holds what every training writes: it would start itself again and again",
+                fix="choose another folder, such as incoming/",
+            )
         return bucket, prefix
 
     @property

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from millrace.errors import InvalidValueError
 from millrace.fields import NOTHING, Column, Duration, Interval, TableName
 from millrace.metrics import AUDITED, RANGES
+from millrace.names import LAKE_FOLDERS
 from millrace.part import Part
 from millrace.watching import MonitorAlarm
 
@@ -23,7 +24,7 @@ CALIBRATION_BOUND = 0.05
 
 #: A folder of the lake, or of a bucket; in braces, what stands for a part of the stack.
 _PLACE = re.compile(
-    r"(s3://(?:[a-z0-9.-]|\{(?:environment|account|region)\})+/)?(?:[A-Za-z0-9!_.*'()/=-]|\{(?:environment|account|region)\})*(?<=/)"
+    r"(s3://(?:[a-z0-9.-]|\{(?:environment|account|region)\})+/)?(?!/)(?:[A-Za-z0-9!_.*'()/=-]|\{(?:environment|account|region)\})*(?<=/)"
 )
 #: What becomes of a batch that breaks a rule.
 Severity = Literal["refuse", "warn", "off"]
@@ -239,7 +240,13 @@ class Retraining(Part):
                 f"{place!r}",
                 "is not a folder in S3",
                 expected="`incoming/`, or `s3://bucket/folder/`, which may hold {environment}, {account} and {region}",
-                fix="end it with a slash",
+                fix="begin it with a folder's name, end it with a slash, and leave out blanks and capitals of buckets",
+            )
+        if place.partition("/")[0] in LAKE_FOLDERS:
+            raise InvalidValueError(
+                f"{place!r}",
+                "is a folder that every training writes to: it would start itself again and again",
+                fix="choose another, such as incoming/",
             )
         return place
 

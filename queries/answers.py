@@ -26,14 +26,14 @@ class Answer(Document):
     """A person's decision not to train.
 
     Attributes:
-        asked: The time of the data on which the person was asked, ISO 8601.
+        asked: The time of the data on which the person was asked.
         at: When it was answered.
         by: Who answered.
         reason: Why not.
     """
 
     version: Literal[1] = 1
-    asked: str
+    asked: AwareDatetime
     at: AwareDatetime
     by: str
     reason: str

@@ -24,7 +24,7 @@ class UnreadableSnoozeError(MillraceError):
             f"SSM parameter {parameter}",
             f"is {value[:200]!r}",
             expected="JSON with version and alarms",
-            fix="`millrace alarms unsnooze` deletes it, `millrace alarms snooze` writes a new one",
+            fix="`millrace alarms unsnooze` deletes it",
         )
 
 

@@ -6,8 +6,8 @@ from millrace.inventory import JobVariable
 from training.io import print_progress
 from training.job import Job
 
-#: The longest subject that SNS accepts.
-_LONGEST = 100
+#: The longest subject that SNS accepts, and the characters of a message, of which SNS accepts 256 KB.
+_LONGEST, _LONGEST_TEXT = 100, 60_000
 
 
 def tell_people(job: Job, subject: str, text: str) -> None:
@@ -25,7 +25,7 @@ def tell_people(job: Job, subject: str, text: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        job.make_client("sns").publish(TopicArn=topic, Subject=subject[:_LONGEST], Message=text)
+        job.make_client("sns").publish(TopicArn=topic, Subject=subject[:_LONGEST], Message=text[:_LONGEST_TEXT])
     except (BotoCoreError, ClientError) as error:
         # What the job has made is worth more than the message, which is in the log.
         print_progress(f"warning: nobody was told, because {topic} could not be reached: {error}")

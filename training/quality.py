@@ -73,6 +73,11 @@ def compute_losses(problem: Problem, y: Array, p: Array) -> Array:
     return np.asarray((p - y) ** 2 if problem is Problem.BINARY else np.abs(p - y))
 
 
+def _load_ratio(document: Mapping[str, Any]) -> Ratio:
+    value, error = (math.nan if document[name] is None else document[name] for name in ("value", "error"))
+    return Ratio(value, error, document["days"])
+
+
 @dataclass(frozen=True)
 class Registered:
     """What the judged fit did on rows that it had not seen.
@@ -94,8 +99,12 @@ class Registered:
     rows: int = 0
 
     def dump(self) -> dict[str, Any]:
-        """Return it as JSON data."""
-        return asdict(self)
+        """Return it as JSON data; a ratio that cannot be told is None."""
+        document = asdict(self)
+        for name in ("relative_loss", "lean"):
+            ratio = document[name]
+            document[name] = {key: value if math.isfinite(value) else None for key, value in ratio.items()}
+        return document
 
     @classmethod
     def load(cls, document: Mapping[str, Any] | None) -> Registered | None:
@@ -109,8 +118,8 @@ class Registered:
         spread = document["spread"]
         return cls(
             document["reference"],
-            Ratio(**document["relative_loss"]),
-            Ratio(**document["lean"]),
+            _load_ratio(document["relative_loss"]),
+            _load_ratio(document["lean"]),
             None if spread is None else Spread(**spread),
             Recalibration.load(document.get("meant")),
             document.get("rows", 0),

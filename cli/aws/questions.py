@@ -14,6 +14,9 @@ from queries.answers import Answer
 from queries.documents import find_document
 from queries.pipelines import SUCCEEDED, list_executions
 
+#: The newest executions among which one that asks is looked for.
+_SEARCHED = 20
+
 
 def find_question(target: Target) -> Start:
     """Return the open question whether to train.
@@ -27,10 +30,14 @@ def find_question(target: Target) -> Start:
     Raises:
         CliError: When nothing is asked.
     """
-    newest = next(iter(list_executions(target.sagemaker, target.names.training_pipeline, 1) or []), None)
     found = None
-    if newest and newest["PipelineExecutionStatus"] == SUCCEEDED:
-        found = find_document(target.client("s3"), target.names.start_uri(newest["PipelineExecutionArn"]), Start)
+    for each in list_executions(target.sagemaker, target.names.training_pipeline, _SEARCHED) or []:
+        # Of one that runs or failed, nothing says that it answers the question.
+        if each["PipelineExecutionStatus"] != SUCCEEDED:
+            continue
+        found = find_document(target.client("s3"), target.names.start_uri(each["PipelineExecutionArn"]), Start)
+        if found is not None:
+            break
     if found is None or not (found.asked or found.code is SkipCode.REVIEW):
         raise CliError(
             f"stack {target.stack}",
@@ -51,7 +58,14 @@ def decline(target: Target, question: Start, reason: str) -> Answer:
     Returns:
         The decision as it was written.
     """
-    answer = Answer(version=1, asked=question.asked, at=datetime.now(UTC), by=pauses.find_caller(target), reason=reason)
+    asked = datetime.fromisoformat(question.asked)
+    answer = Answer(
+        version=1,
+        asked=asked,
+        at=datetime.now(UTC),
+        by=pauses.find_caller(target),
+        reason=reason,
+    )
     target.client("ssm").put_parameter(
         Name=target.names.answer_parameter,
         Type="String",

@@ -121,7 +121,7 @@ def _snooze(
     if not reason.strip():
         raise CliError("--reason", "is empty", expected="why nobody needs to be told", fix="say it in a sentence")
     found = {each["kind"]: each for each in _find_alarms(target)}
-    for name in names:
+    for name in (names := list(dict.fromkeys(names))):
         snoozes.require_snoozable(target, name, found)
         if until is Until.OK and found[name]["state"] != "ALARM":
             raise CliError(
@@ -132,8 +132,8 @@ def _snooze(
     now = datetime.now(UTC)
     known = snoozes.read_snoozes(target)
     for name in names:
-        # The clock of this machine may be behind the one that stamps the alarm.
-        since = max(now, found[name]["since"] or now) if until is Until.OK else now
+        # What is acknowledged is the state since then, whatever the clock of this machine says.
+        since = (found[name]["since"] or now) if until is Until.OK else now
         known[name] = Snooze(
             since=since, expires=now + duration, by=pauses.find_caller(target), reason=reason.strip(), until=until
         )

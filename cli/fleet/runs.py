@@ -92,7 +92,7 @@ def _is_declined(names: Names, listed: Listed, asked: str, unknown: dict[str, st
     except UnreadableAnswerError as error:
         unknown["answered"] = str(error)
         return False
-    return datetime.fromisoformat(answer.asked) >= datetime.fromisoformat(asked)
+    return answer.asked >= datetime.fromisoformat(asked)
 
 
 def find_next_runs(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:

@@ -345,6 +345,16 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         ["Retraining", "data_at", "'s3://Raw/orders'", "is not a folder in S3", "end it with a slash"],
     ),
     (
+        "new data where every training writes",
+        lambda: case(retraining=Retraining(on=("data",), data_at="snapshots/")),
+        ["Retraining", "data_at", "'snapshots/'", "would start itself", "choose another"],
+    ),
+    (
+        "new data below no folder",
+        lambda: case(retraining=Retraining(on=("data",), data_at="/incoming/")),
+        ["Retraining", "data_at", "'/incoming/'", "is not a folder in S3", "begin it with a folder's name"],
+    ),
+    (
         "new data that start nothing",
         lambda: case(retraining=Retraining(data_at="incoming/")),
         ["Retraining", "data_at='incoming/'", "starts nothing", 'add "data" to on'],

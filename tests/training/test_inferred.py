@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from millrace import Inferred
+from millrace import Expect, Inferred
 from millrace.findings import INFERRED, Code, Finding
 from millrace.names import Names
 from queries.fake import FakeAccount
@@ -191,3 +192,45 @@ def test_the_reference_is_the_newest_snapshot_accepted_as_of_an_earlier_time(ref
     found, unread = find_reference(job, AS_OF)
     assert found is None
     assert "as_of" in unread
+
+
+def test_rows_that_a_declared_rule_sets_aside_are_not_new(whole: Snapshot, reference: SnapshotProfile) -> None:
+    def spoil(data: Data) -> None:
+        data["events"]["size"][::40] = -1.0
+        data["events"]["kind"][5::40] = "z"
+
+    case = synthetic.use_case(
+        expectations=[Expect("size", at_least=0, max_bad=0.1), Expect("kind", one_of=("a", "b", "c"), max_bad=0.1)]
+    )
+    found = check_snapshot(case, change_snapshot(whole, spoil), reference)[1].all
+    assert [each.code for each in found if each.code in INFERRED] == []
+    assert [each.level.value for each in found] == ["set aside", "set aside"]
+
+
+def test_infinities_are_named_and_written_as_text(whole: Snapshot, reference: SnapshotProfile) -> None:
+    def spoil(data: Data) -> None:
+        data["events"]["size"][new(data["events"])] = np.inf
+
+    found = find(change_snapshot(whole, spoil), reference)
+    assert [each.code for each in found] == [Code.OUTSIDE_RANGE]
+    assert json.loads(json.dumps(found[0].dump(), allow_nan=False))["rows"][0]["size"] == "inf"
+
+
+def test_a_column_that_is_mostly_missing_is_judged_by_what_is_there() -> None:
+    rng = np.random.default_rng(8)
+    named = 0
+    for _ in range(60):
+        values = np.where(rng.random(12_000) < 0.01, rng.standard_normal(12_000), np.nan).astype(np.float32)
+        before, after = values[:10_000], values[10_000:]
+        known = before[~np.isnan(before)]
+        named += is_outside_range(after[~np.isnan(after)], known.min(), known.max(), known.size)
+    assert named == 0
+
+
+def test_a_shorter_history_is_no_missing_volume(whole: Snapshot, reference: SnapshotProfile) -> None:
+    since = np.datetime64("2024-03-22T00:00", "us")
+    times = {"events": "placed_at", "labels": "known_at", "station_reports": "known_at", "queues": "counted_at"}
+    cut_off = Snapshot(AS_OF, since, {
+        name: c.select_rows(rows, rows[times[name]] >= since) for name, rows in whole.data.items()
+    })  # fmt: skip
+    assert Code.ODD_VOLUME not in [each.code for each in find(cut_off, reference)]

@@ -163,7 +163,9 @@ def ask_person(job: Job, attempt: Attempt) -> Start:
     if asked is not None and attempt.as_of - asked < np.timedelta64(retraining.cooldown, "us"):
         if answer := _find_answer(job, asked):
             at = answer.at.isoformat(timespec="seconds")
-            return attempt.skip(SkipCode.DECLINED, by=answer.by, at=at, asked=answer.asked, reason=answer.reason)
+            when = format_time(asked)
+            start = attempt.skip(SkipCode.DECLINED, by=answer.by, at=at, asked=when, reason=answer.reason)
+            return start.model_copy(update={"declined": when})
         start = attempt.skip(SkipCode.ASKED, asked=format_time(asked))
         return start.model_copy(update={"asked": format_time(asked)})
     found = list_executions(job.make_client("sagemaker"), job.names.monitor_pipeline, _SEARCHED) or []
@@ -190,8 +192,10 @@ def carry_question(job: Job, attempt: Attempt, start: Start) -> Start:
     if not job.use_case.retraining.review or start.asked or start.code is SkipCode.REVIEW:
         return start
     asked = _find_last_question(job, attempt.execution)
-    if asked is None or _find_answer(job, asked):
+    if asked is None:
         return start
+    if _find_answer(job, asked):
+        return start.model_copy(update={"declined": format_time(asked)})
     return start.model_copy(update={"asked": format_time(asked)})
 
 
@@ -202,7 +206,10 @@ def _find_answer(job: Job, asked: np.datetime64) -> Answer | None:
     except UnreadableAnswerError as error:
         print_progress(f"guard: the question counts as open: {error}")
         return None
-    return answer if answer and parse_time(answer.asked, job.names.answer_parameter) >= asked else None
+    if answer is None:
+        return None
+    declined = np.datetime64(answer.asked.astimezone(UTC).replace(tzinfo=None), "us")
+    return answer if declined >= asked else None
 
 
 def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
@@ -221,7 +228,7 @@ def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
             continue
         if start.needed:
             return None
-        asked = start.as_of if start.code is SkipCode.REVIEW else start.asked
+        asked = start.as_of if start.code is SkipCode.REVIEW else start.asked or start.declined
         if asked:
             return parse_time(asked, f"the question of execution {execution}")
     return None

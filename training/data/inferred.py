@@ -8,7 +8,7 @@ set depends on its snapshot alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,20 @@ class Comparison:
                         severity, Code.KIND_CHANGED, name, column, None, found=kind, expected=then.kind, **fields
                     )
 
-    def check_values(self) -> None:
-        """Check ranges, levels and missing shares, and what arrives; the columns are of the kinds that they were."""
+    def check_values(self, kept: Mapping[str, Array]) -> None:
+        """Check ranges, levels and missing shares, and what arrives; the columns are of the kinds that they were.
+
+        Args:
+            kept: Table → mask of the rows that no declared rule sets aside: the profile is of such rows.
+        """
         for name, table in self._reference.tables.items():
             rows = self._snapshot.data.get(name)
             if rows is None:
                 continue
             times = find_times(self._case, name, rows)
             new = ~(times < self._since)
-            for part, chosen in (("rows since then", new), ("rows before then", ~new)):
+            for part, meant in (("rows since then", new), ("rows before then", ~new)):
+                chosen = meant & kept[name]
                 if np.sum(chosen) < _FEWEST:
                     continue
                 for column in list_profiled(self._case, name, rows):
@@ -99,10 +104,11 @@ class Comparison:
         then, missing = table.columns[column], is_missing(values)
         fields = {"part": part, "reference": self._reference.as_of}
         self._check_missing(name, column, table, missing & chosen, chosen, fields)
+        known = round(table.rows * (1.0 - then.missing))
         if then.kind == "number" and then.low is not None and then.high is not None:
-            self._check_range(name, column, table.rows, then, values, ~missing & chosen, fields)
+            self._check_range(name, column, known, then, values, ~missing & chosen, fields)
         if then.levels is not None:
-            self._check_levels(name, column, table.rows, then, values, ~missing & chosen, fields)
+            self._check_levels(name, column, known, then, values, ~missing & chosen, fields)
 
     def _check_missing(
         self, name: str, column: str, table: TableProfile, missing: Array, chosen: Array, fields: dict[str, Any]
@@ -179,8 +185,11 @@ class Comparison:
         times = self._snapshot.data[EVENTS][self._case.event_time]
         days = times[~np.isnat(times)].astype("datetime64[D]")
         counts: dict[Any, int] = {np.datetime64(day, "D"): count for day, count in then.days.items()}
-        first, until = self._since.astype("datetime64[D]"), self._snapshot.as_of.astype("datetime64[D]")
-        new = np.arange(first, until)[-len(counts) :] if counts else np.arange(0)
+        # A history that has become shorter does not hold the whole of its first day.
+        whole = (self._snapshot.since + _DAY - np.timedelta64(1, "us")).astype("datetime64[D]")
+        first = max(self._since.astype("datetime64[D]"), whole)
+        until = self._snapshot.as_of.astype("datetime64[D]")
+        new: Any = np.arange(first, until)[-len(counts) :] if counts else np.arange(0)
         # Days of which the accepted snapshot knew only a part are counted now.
         counts = {day: count for day, count in counts.items() if day < first} | {
             day: int(np.sum(days == day)) for day in new

@@ -7,6 +7,7 @@ A column whose values grow with time, or whose levels are mostly new each day, h
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ from training.functions import KNOWN_AT
 
 #: The most levels of a text column that a profile keeps; with more it is an identifier or prose.
 MOST_LEVELS = 1000
+#: The most characters that these levels have together.
+_MOST_CHARACTERS = 100_000
 #: The share of a snapshot's rows, the newest, by which it is judged itself.
 _NEWEST = 0.1
 #: The span of which counts by day are kept, in days.
@@ -61,9 +64,9 @@ class TableProfile(Document):
         pause: The longest time without a row in these weeks, in seconds; None with fewer than three times of rows.
     """
 
-    rows: int
+    rows: int = Field(ge=1)
     columns: dict[str, ColumnProfile]
-    days: dict[str, int] = Field(default_factory=dict)
+    days: dict[date, int] = Field(default_factory=dict)
     pause: float | None = None
 
 
@@ -157,8 +160,8 @@ def _profile_column(values: Array, times: Array) -> ColumnProfile:
         return profile
     newest = _mark_newest(times)
     if profile.kind == "number":
-        known = values[~missing & np.isfinite(np.where(missing, 0.0, values))]
-        before, after = values[~missing & ~newest], values[~missing & newest]
+        finite = ~missing & np.isfinite(np.where(missing, 0.0, values))
+        known, before, after = values[finite], values[finite & ~newest], values[~missing & newest]
         if known.size and (not before.size or not is_outside_range(after, before.min(), before.max(), before.size)):
             profile = profile.model_copy(update={"low": float(known.min()), "high": float(known.max())})
         return profile
@@ -167,7 +170,8 @@ def _profile_column(values: Array, times: Array) -> ColumnProfile:
     known_before = set(values[~missing & ~newest].tolist())
     latest = values[~missing & newest].tolist()
     unseen = sum(value not in known_before for value in latest)
-    if len(counts) <= MOST_LEVELS and unseen <= find_unseen_bound(len(latest), rare, len(values)):
+    is_short = sum(map(len, counts)) <= _MOST_CHARACTERS
+    if len(counts) <= MOST_LEVELS and is_short and unseen <= find_unseen_bound(len(latest), rare, len(values)):
         profile = profile.model_copy(update={"levels": tuple(sorted(counts)), "rare": rare})
     return profile
 
@@ -232,13 +236,13 @@ def _measure_days(missing: Array, times: Array) -> float:
     return float(np.sqrt(max(0.0, float(np.var(shares)) - noise)))
 
 
-def _count_days(times: Array, snapshot: Snapshot) -> dict[str, int]:
+def _count_days(times: Array, snapshot: Snapshot) -> dict[date, int]:
     """Return the rows of each whole day of the last weeks."""
     until = snapshot.as_of.astype("datetime64[D]")
     first = max(until - _COUNTED * _DAY, (snapshot.since + _DAY - np.timedelta64(1, "us")).astype("datetime64[D]"))
     days = times[~np.isnat(times)].astype("datetime64[D]")
-    found = Counter(map(str, days[(days >= first) & (days < until)]))
-    return {str(day): found[str(day)] for day in np.arange(first, until)}
+    found = Counter(days[(days >= first) & (days < until)].tolist())
+    return {day: found[day] for day in np.arange(first, until).tolist()}
 
 
 def find_longest_pause(times: Array, as_of: np.datetime64) -> float | None:

@@ -54,6 +54,7 @@ def quarantine(job: Job, folder: Path) -> str:
     Returns:
         A clause with the report's location, or why it could not be copied.
     """
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -61,6 +62,6 @@ def quarantine(job: Job, folder: Path) -> str:
         prefix = job.names.key(QUARANTINE, job.name)
         for path in sorted(folder.iterdir()):
             s3.upload_file(str(path), job.names.lake, f"{prefix}/{path.name}")
-    except (BotoCoreError, ClientError, MillraceError) as error:
+    except (Boto3Error, BotoCoreError, ClientError, MillraceError) as error:
         return f" (the report could not be copied to the quarantine: {error})"
     return f" (report: s3://{job.names.lake}/{prefix}/validation.json)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from millrace import MillraceError
+from millrace.errors import DataError
 from queries.documents import find_document, has_object
 from queries.pipelines import SUCCEEDED, list_executions
 from training.data.profile import SnapshotProfile
@@ -27,6 +28,7 @@ def find_reference(job: Job, as_of: np.datetime64) -> tuple[SnapshotProfile | No
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    first = ""
     try:
         s3 = job.make_client("s3")
         for each in list_executions(job.make_client("sagemaker"), job.names.training_pipeline, _SEARCHED) or []:
@@ -34,9 +36,14 @@ def find_reference(job: Job, as_of: np.datetime64) -> tuple[SnapshotProfile | No
             # A failed training may have accepted its snapshot; only one that succeeded surely finished its validation.
             if each["PipelineExecutionStatus"] != SUCCEEDED or not has_object(s3, uri):
                 continue
-            found = find_document(s3, uri, SnapshotProfile)
+            try:
+                found = find_document(s3, uri, SnapshotProfile)
+            except DataError as error:
+                # An older one is better than none.
+                first = first or str(error)
+                continue
             if found is not None and parse_time(found.as_of, uri) < as_of:
-                return found, ""
+                return found, first
     except (BotoCoreError, ClientError, MillraceError) as error:
         return None, str(error)
-    return None, ""
+    return None, first

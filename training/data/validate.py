@@ -151,7 +151,7 @@ def check_snapshot(
     _freshness(use_case, snapshot, findings)
     _retries(use_case, snapshot, findings)
     if comparison:
-        comparison.check_values()
+        comparison.check_values({name: ~mask for name, mask in masks.items()})
     if not findings.refused:
         _leakage(use_case, snapshot, findings)
     aside: dict[str, Columns] = {
@@ -354,9 +354,16 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
             findings.add(level, code, EVENTS, name, target=use_case.target, auc=float(auc), bound=bound)
 
 
+#: The most characters of a text that a finding shows.
+_LONGEST_TEXT = 100
+
+
 def _shown(value: Any) -> Any:
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else format_time(value)
-    if isinstance(value, np.floating):
-        return None if np.isnan(value) else float(value)
+    if isinstance(value, float | np.floating):
+        # JSON has no infinities.
+        return float(value) if np.isfinite(value) else None if np.isnan(value) else str(float(value))
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]} …"
     return value

@@ -127,6 +127,9 @@ def cross_fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns
             print_progress(f"rows of a fifth of the time cannot be left out: {error}")
             return None
         p[~kept] = model.predict(c.select_rows(inputs, ~kept))
+    if not np.isfinite(p).all():
+        print_progress("a model of four fifths of the time gives scores that are not finite: they are not used")
+        return None
     return {case.event_time: times, "y": y, "p": p}
 
 

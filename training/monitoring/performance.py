@@ -223,7 +223,7 @@ def _judge_group(
         variance = float(weights.sum() + spread.size**2 * np.sum(by_day**2)) + meant.measure_variance(p, weights)
         error = math.sqrt(variance) / len(y)
         # The skewness of the sum: without it, few expected outcomes would alarm too often.
-        skewness = float(np.sum(weights * (1.0 - 2.0 * p))) / (error * len(y)) ** 3
+        skewness = float(np.sum(weights * (1.0 - 2.0 * q))) / (error * len(y)) ** 3
         # Evidence is what differs from the registered meaning of the probabilities.
         beyond = float(np.mean(y - q))
         z = abs(beyond) / error
