@@ -95,8 +95,9 @@ class SkipCode(StrEnum):
     REVIEW = "review"
     """A person is asked whether to train."""
     ASKED = "asked"
-    DECLINED = "declined"
     """A person has been asked lately."""
+    DECLINED = "declined"
+    """A person has decided lately not to train."""
 
 
 class Start(Document):
@@ -120,6 +121,11 @@ class Start(Document):
     reason: str = ""
     asked: str = ""
     declined: str = ""
+
+    @property
+    def question(self) -> str:
+        """The time of the data on which a person is asked, ISO 8601, now or still; empty where nothing is asked."""
+        return self.as_of if self.code is SkipCode.REVIEW else self.asked
 
 
 # -- evaluation.json ---------------------------------------------------------------------------------------------------

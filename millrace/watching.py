@@ -157,15 +157,6 @@ def name_snooze(page: Page) -> str:
     return f"{page.value}-snoozed"
 
 
-def find_page(alarm: str) -> Page:
-    """Return the page that an alarm raises.
-
-    Args:
-        alarm: The alarm's name.
-    """
-    return next(page for page, (causes, _) in PAGES.items() if alarm in causes)
-
-
 def list_metrics(problem: Problem, *, has_tables: bool) -> list[MonitorMetric]:
     """Return the metrics of a use case; one whose alarm is off is published all the same.
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from millrace.documents import Document
 from millrace.errors import MillraceError
+from queries.parameters import find_parameter
 
 
 class UnreadableAnswerError(MillraceError):
@@ -52,11 +53,8 @@ def find_answer(ssm: Any, parameter: str) -> Answer | None:
     Raises:
         UnreadableAnswerError: The parameter's value cannot be understood.
     """
-    try:
-        value = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    return parse_answer(parameter, value)
+    value = find_parameter(ssm, parameter)
+    return None if value is None else parse_answer(parameter, value)
 
 
 def parse_answer(parameter: str, value: str) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 
 from millrace.errors import MillraceError
 from millrace.names import PAUSABLE
+from queries.parameters import find_parameter
 
 
 class UnreadablePauseError(MillraceError):
@@ -69,11 +70,8 @@ def find_pause(ssm: Any, parameter: str) -> Pause | None:
     Raises:
         UnreadablePauseError: The parameter's value cannot be understood.
     """
-    try:
-        value = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    return parse_pause(parameter, value)
+    value = find_parameter(ssm, parameter)
+    return None if value is None else parse_pause(parameter, value)
 
 
 def parse_pause(parameter: str, value: str) -> Pause:

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from millrace.documents import Document
 from millrace.errors import MillraceError
+from queries.parameters import find_parameter
 
 
 class UnreadableSnoozeError(MillraceError):
@@ -92,11 +93,8 @@ def find_snoozes(ssm: Any, parameter: str) -> dict[str, Snooze]:
     Raises:
         UnreadableSnoozeError: The parameter's value cannot be understood.
     """
-    try:
-        value = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return {}
-    return parse_snoozes(parameter, value)
+    value = find_parameter(ssm, parameter)
+    return {} if value is None else parse_snoozes(parameter, value)
 
 
 def parse_snoozes(parameter: str, value: str) -> dict[str, Snooze]:

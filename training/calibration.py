@@ -15,7 +15,7 @@ import numpy as np
 
 from training.columns import Array
 from training.metrics import debias_gaps
-from training.recalibration import AS_GIVEN, Recalibration, to_logit
+from training.recalibration import AS_GIVEN, Recalibration, to_logit, to_probability
 
 #: The share of windows of a model that is as registered that may raise the alarm of calibration, and that of quality:
 #: all alarms of a use case together stay below one in a hundred. Each has three tests: of calibration the error over
@@ -180,7 +180,7 @@ def _draw_sums(
             means: Array = q[order]
             if any(meant.covariance):
                 some = curves[first : first + size]
-                means = 1.0 / (1.0 + np.exp(-(some[:, :1] + some[:, 1:] * logits)))
+                means = to_probability(some[:, :1] + some[:, 1:] * logits)
             residuals: Array = (rng.random((size, len(p)), dtype=np.float32) < means.astype(np.float32)) - p[order]
             sums[first : first + size] = np.add.reduceat(residuals, starts, axis=1)
             excess[first : first + size] = residuals @ sorted_slope

@@ -48,7 +48,7 @@ class Recalibration:
         """
         if (self.intercept, self.slope) == (0.0, 1.0):
             return p
-        return _to_probability(self.intercept + self.slope * to_logit(p))
+        return to_probability(self.intercept + self.slope * to_logit(p))
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """Return draws of what is not known of the curve: changes of intercept and slope.
@@ -107,7 +107,12 @@ def to_logit(p: Array) -> Array:
     return np.asarray(np.log(inside / (1.0 - inside)))
 
 
-def _to_probability(logits: Array) -> Array:
+def to_probability(logits: Array) -> Array:
+    """Return the probabilities of log-odds.
+
+    Args:
+        logits: The log-odds.
+    """
     return np.asarray(1.0 / (1.0 + np.exp(-logits)))
 
 
@@ -124,7 +129,7 @@ def fit_recalibration(y: Array, p: Array, days: Array) -> Recalibration:
     belief, curve = _PRIOR * np.eye(2), np.array([0.0, 1.0])
     prior = curve.copy()
     for _ in range(_ROUNDS):
-        q = _to_probability(curve @ inputs)
+        q = to_probability(curve @ inputs)
         slope = inputs @ (target - q) - belief @ (curve - prior)
         hessian = (inputs * (q * (1.0 - q))) @ inputs.T + belief
         step = np.linalg.solve(hessian, slope)
@@ -132,7 +137,7 @@ def fit_recalibration(y: Array, p: Array, days: Array) -> Recalibration:
         curve = curve + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < _ENOUGH:
             break
-    residuals = inputs * (target - _to_probability(curve @ inputs))
+    residuals = inputs * (target - to_probability(curve @ inputs))
     by_day = np.stack([np.bincount(days, weights=row) for row in residuals])
     count = max(2, int(np.sum(np.bincount(days) > 0)))
     # Whichever is larger: what days show, or independent rows.

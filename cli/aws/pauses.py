@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cli.aws.parameters import write_parameter
 from cli.console.output import format_time
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
@@ -83,13 +84,8 @@ def write_pause(target: Target, paused: Pause) -> None:
         target: The stack.
         paused: The pause, which replaces an earlier one.
     """
-    target.client("ssm").put_parameter(
-        Name=target.names.pause_parameter,
-        Type="String",
-        Value=paused.dump(),
-        Description=f"While this exists, triggers of {target.stack} are paused; millrace resume deletes it",
-        Overwrite=True,
-    )
+    about = f"While this exists, triggers of {target.stack} are paused; millrace resume deletes it"
+    write_parameter(target, target.names.pause_parameter, paused.dump(), about)
 
 
 def find_caller(target: Target) -> str:

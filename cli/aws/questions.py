@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 
 from cli.aws import pauses
+from cli.aws.parameters import write_parameter
 from cli.console.errors import CliError
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
-from millrace.documents import SkipCode, Start
+from millrace.documents import Start
 from queries.answers import Answer
 from queries.documents import find_document
 from queries.pipelines import SUCCEEDED, list_executions
@@ -25,7 +25,7 @@ def find_question(target: Target) -> Start:
         target: The stack.
 
     Returns:
-        The decision that asks, with the time of its data as `asked`.
+        The start that asks, or that remembers who was asked before.
 
     Raises:
         CliError: When nothing is asked.
@@ -38,13 +38,13 @@ def find_question(target: Target) -> Start:
         found = find_document(target.client("s3"), target.names.start_uri(each["PipelineExecutionArn"]), Start)
         if found is not None:
             break
-    if found is None or not (found.asked or found.code is SkipCode.REVIEW):
+    if found is None or not found.question:
         raise CliError(
             f"stack {target.stack}",
             "asks nobody whether to train",
             fix=f"to train: millrace retrain {render_arguments(target)}",
         )
-    return found if found.asked else found.model_copy(update={"asked": found.as_of})
+    return found
 
 
 def decline(target: Target, question: Start, reason: str) -> Answer:
@@ -58,7 +58,7 @@ def decline(target: Target, question: Start, reason: str) -> Answer:
     Returns:
         The decision as it was written.
     """
-    asked = datetime.fromisoformat(question.asked)
+    asked = datetime.fromisoformat(question.question)
     answer = Answer(
         version=1,
         asked=asked,
@@ -66,22 +66,6 @@ def decline(target: Target, question: Start, reason: str) -> Answer:
         by=pauses.find_caller(target),
         reason=reason,
     )
-    target.client("ssm").put_parameter(
-        Name=target.names.answer_parameter,
-        Type="String",
-        Value=answer.model_dump_json(),
-        Description=f"A person's newest decision not to train {target.stack}; millrace reject --retraining writes it",
-        Overwrite=True,
-    )
+    about = f"A person's newest decision not to train {target.stack}; millrace reject --retraining writes it"
+    write_parameter(target, target.names.answer_parameter, answer.model_dump_json(), about)
     return answer
-
-
-def delete_answer(target: Target) -> None:
-    """Delete the parameter with the newest decision, if there is one.
-
-    Args:
-        target: The stack.
-    """
-    ssm = target.client("ssm")
-    with contextlib.suppress(ssm.exceptions.ParameterNotFound):
-        ssm.delete_parameter(Name=target.names.answer_parameter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
+from cli.aws.parameters import delete_parameter, write_parameter
 from cli.console.errors import CliError
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
@@ -43,10 +44,10 @@ def write_snoozes(target: Target, snoozes: Mapping[str, Snooze]) -> None:
     Raises:
         CliError: They are longer than a parameter may be; nothing is written.
     """
-    ssm, name, now = target.client("ssm"), target.names.snooze_parameter, datetime.now(UTC)
+    now = datetime.now(UTC)
     kept = {kind: snooze for kind, snooze in snoozes.items() if now < snooze.expires}
     if not kept:
-        delete_snoozes(target)
+        delete_parameter(target, target.names.snooze_parameter)
         return
     value = Snoozes(version=1, alarms=kept).model_dump_json()
     if len(value) > _LONGEST:
@@ -56,30 +57,8 @@ def write_snoozes(target: Target, snoozes: Mapping[str, Snooze]) -> None:
             expected=f"at most {_LONGEST}, the limit of an SSM parameter",
             fix="shorten the reason, or end another: millrace alarms unsnooze",
         )
-    ssm.put_parameter(
-        Name=name,
-        Type="String",
-        Value=value,
-        Description=f"Alarms of {target.stack} that notify nobody for a time; millrace alarms writes it",
-        Overwrite=True,
-    )
-
-
-def delete_snoozes(target: Target) -> bool:
-    """Delete the parameter.
-
-    Args:
-        target: The stack.
-
-    Returns:
-        Whether it existed.
-    """
-    ssm = target.client("ssm")
-    try:
-        ssm.delete_parameter(Name=target.names.snooze_parameter)
-    except ssm.exceptions.ParameterNotFound:
-        return False
-    return True
+    about = f"Alarms of {target.stack} that notify nobody for a time; millrace alarms writes it"
+    write_parameter(target, target.names.snooze_parameter, value, about)
 
 
 def require_snoozable(target: Target, name: str, existing: Collection[str]) -> None:

@@ -141,7 +141,7 @@ def _answer(
     if not train and not reason.strip():
         raise CliError("--reason", "is empty", expected="why nothing is trained", fix="say it in a sentence")
     if not as_json:
-        say(f"asked on data as of {question.asked}: {question.reason}")
+        say(f"asked on data as of {question.question}: {question.reason}")
     verb = "Train now" if train else "Decide not to train"
     if not yes and not click.confirm(f"{verb}?"):
         raise DeclinedError()
@@ -152,7 +152,7 @@ def _answer(
         answer, execution = questions.decline(target, question, reason.strip()), None
         said = f"nothing is trained, decided by {answer.by}: {answer.reason}"
     if as_json:
-        write_json({"stack": target.stack, "asked": question.asked, "train": train, "execution": execution})
+        write_json({"stack": target.stack, "asked": question.question, "train": train, "execution": execution})
     else:
         say(said)
 

@@ -15,7 +15,8 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from cli.aws import endpoints, model_packages, pauses, pipelines, questions, snoozes
+from cli.aws import endpoints, model_packages, pauses, pipelines
+from cli.aws.parameters import delete_parameter
 from cli.commands import choices
 from cli.commands.options import env_option, require_yes_with_json
 from cli.console import interrupts
@@ -261,13 +262,10 @@ def _delete_leftovers(target: Target, plan: Plan, done: Done, stage: Stage) -> N
         done.deleted["EndpointConfiguration" if item.kind == garbage.CONFIG else "Model"] += 1
     if plan.delete_data and target.names.shared_lake and target.is_provisioned():
         done.deleted["object version"] += _empty_bucket(target, target.names.lake, f"{target.names.use_case}/", stage)
-    ssm = target.client("ssm")
-    try:
-        ssm.delete_parameter(Name=target.names.pause_parameter)
-    except ssm.exceptions.ParameterNotFound:
+    if not delete_parameter(target, target.names.pause_parameter):
         stage.note("nothing was paused")
-    snoozes.delete_snoozes(target)
-    questions.delete_answer(target)
+    for decided in (target.names.snooze_parameter, target.names.answer_parameter):
+        delete_parameter(target, decided)
     stage.result = "nothing is left behind" if plan.delete_data else "data was kept"
 
 

@@ -13,7 +13,7 @@ from cli.fleet.account_lists import Listed
 from cli.fleet.accounts import Account, try_query
 from cli.fleet.document import NextRun, RunPart, name_runs
 from cli.stack.target import Target
-from millrace.documents import SkipCode, Start
+from millrace.documents import Start
 from millrace.errors import DataError
 from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import TRAINING, Names
@@ -60,7 +60,7 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
             return document
         if start and start.code:
             document["skipped"], document["reason"] = start.code, start.reason
-            document["asked"] = start.as_of if start.code is SkipCode.REVIEW else start.asked
+            document["asked"] = start.question
     return document
 
 

@@ -189,7 +189,7 @@ def carry_question(job: Job, attempt: Attempt, start: Start) -> Start:
         attempt: The start.
         start: The decision.
     """
-    if not job.use_case.retraining.review or start.asked or start.code is SkipCode.REVIEW:
+    if not job.use_case.retraining.review or start.question:
         return start
     asked = _find_last_question(job, attempt.execution)
     if asked is None:
@@ -228,7 +228,7 @@ def _find_last_question(job: Job, own: str) -> np.datetime64 | None:
             continue
         if start.needed:
             return None
-        asked = start.as_of if start.code is SkipCode.REVIEW else start.asked or start.declined
+        asked = start.question or start.declined
         if asked:
             return parse_time(asked, f"the question of execution {execution}")
     return None

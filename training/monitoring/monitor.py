@@ -260,11 +260,8 @@ def make_data_points(case: UseCase, endpoint: str, report: MonitorReport) -> lis
             value = max((check.ratio for check in report.checks if check.alarm == metric.alarm), default=None)
         if value is not None and np.isfinite(value):
             found.append({"MetricName": metric.name, "Value": float(value), "Dimensions": of_endpoint})
-    alarms = [alarm for alarm in list_alarm_kinds(case) if alarm in tuple(MonitorAlarm)]
-    found += [
-        {"MetricName": name, "Value": 1.0, "Dimensions": of_endpoint} for name in list_quiet_pages(report, alarms)
-    ]
-    return found
+    quiet = list_quiet_pages(report, list_alarm_kinds(case))
+    return found + [{"MetricName": name, "Value": 1.0, "Dimensions": of_endpoint} for name in quiet]
 
 
 def publish_data_points(job: Job, data: list[dict[str, Any]]) -> None:

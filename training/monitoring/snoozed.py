@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,7 +42,7 @@ def _find_firing(job: Job, snoozes: dict[str, Snooze]) -> dict[str, datetime | N
     return {acknowledged[name]: since for name, since in firing.items()}
 
 
-def list_quiet_pages(report: MonitorReport, alarms: list[str]) -> list[str]:
+def list_quiet_pages(report: MonitorReport, alarms: Collection[str]) -> list[str]:
     """Return the metrics that keep a page from notifying, because all that raises it now is snoozed.
 
     Args:
