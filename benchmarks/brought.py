@@ -20,7 +20,6 @@ import numpy as np
 
 import stacks
 from benchmarks.population import draw_rows, write_file
-from benchmarks.simulated import Array
 from cli.console.progress import Progress
 from cli.scaffold.begin import plan_from_file
 from cli.scaffold.begun import Begun, Wishes
@@ -37,8 +36,9 @@ from training.data.ingest import run_ingest
 from training.job import Job
 from training.modeling.evaluate import run_evaluate
 from training.modeling.model import Model
+from training.modeling.score import Scored
 from training.modeling.train import SCORE, run_train
-from training.monitoring import drifts, skew
+from training.monitoring import rescored, skew
 from training.monitoring.captured import Served
 from training.monitoring.monitor import examine_rows
 from training.monitoring.silence import Traffic
@@ -197,9 +197,10 @@ def watch(serving: Serving, rng: np.random.Generator, scratch: Path) -> dict[str
     asked = functions.events(AS_OF, now)
     sent = {name: asked[name] for name in (case.key, case.event_time, *serving.model.document["inputs"])}
     by_minute = Counter(str(time)[:16] for time in asked[case.event_time])
+    features = serving.model.compute_features(sent)
     served = Served(
-        {**sent, SCORE: serving.model.predict(sent)}, np.ones(count, dtype=bool), np.full(count, VERSION), count, 0,
-        {}, by_minute,
+        {**sent, SCORE: serving.model.score(features)}, np.ones(count, dtype=bool), np.full(count, VERSION),
+        serving.model.fingerprint(features), count, 0, {}, by_minute,
     )  # fmt: skip
     # One request in a hundred is refused.
     since = (now - np.timedelta64(1, "D")).astype(datetime).replace(tzinfo=UTC)
@@ -212,9 +213,9 @@ def watch(serving: Serving, rng: np.random.Generator, scratch: Path) -> dict[str
 def score_in_process(serving: Serving) -> Iterator[None]:
     """Score with the loaded model, whose code is the same, instead of starting its bundle twice for each window."""
 
-    def score(_: Path, rows: Columns, __: Path) -> tuple[Array, dict[str, Array]]:
+    def score(_: Path, rows: Columns, __: Path) -> Scored:
         features = serving.model.compute_features(rows)
-        return serving.model.score(features), features
+        return Scored(serving.model.score(features), features, serving.model.fingerprint(features))
 
-    with mock.patch.object(drifts, "score_with", score), mock.patch.object(skew, "score_with", score):
+    with mock.patch.object(rescored, "score_with", score), mock.patch.object(skew, "score_with", score):
         yield

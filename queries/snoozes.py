@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from millrace.documents import Document
 from millrace.errors import MillraceError
@@ -53,6 +53,14 @@ class Snooze(Document):
     by: str
     reason: str
     until: Until = Until.EXPIRY
+
+    @field_validator("since", "expires")
+    @classmethod
+    def _convert_to_utc(cls, value: datetime) -> datetime:
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("is beyond the year 9999 in UTC") from error
 
     def describe(self) -> str:
         """Describe it in words.

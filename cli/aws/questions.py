@@ -11,14 +11,10 @@ from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.documents import Start
 from queries.answers import Answer
-from queries.documents import find_document
-from queries.pipelines import SUCCEEDED, list_executions
-
-#: The newest executions among which one that asks is looked for.
-_SEARCHED = 20
+from queries.questions import find_question
 
 
-def find_question(target: Target) -> Start:
+def require_question(target: Target) -> Start:
     """Return the open question whether to train.
 
     Args:
@@ -30,15 +26,8 @@ def find_question(target: Target) -> Start:
     Raises:
         CliError: When nothing is asked.
     """
-    found = None
-    for each in list_executions(target.sagemaker, target.names.training_pipeline, _SEARCHED) or []:
-        # Of one that runs or failed, nothing says that it answers the question.
-        if each["PipelineExecutionStatus"] != SUCCEEDED:
-            continue
-        found = find_document(target.client("s3"), target.names.start_uri(each["PipelineExecutionArn"]), Start)
-        if found is not None:
-            break
-    if found is None or not found.question:
+    found = find_question(target.sagemaker, target.client("s3"), target.names)
+    if found is None:
         raise CliError(
             f"stack {target.stack}",
             "asks nobody whether to train",

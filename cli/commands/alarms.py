@@ -99,7 +99,9 @@ def acknowledge(target: Target, names: tuple[str, ...], duration: timedelta, rea
 @json_option
 def unsnooze(target: Target, names: tuple[str, ...], as_json: bool) -> None:
     """Let alarms notify again: those named, or all."""
-    before = snoozes.read_snoozes(target, strict=bool(names))
+    now = datetime.now(UTC)
+    known = snoozes.read_snoozes(target, strict=bool(names))
+    before = {name: each for name, each in known.items() if now < each.expires}
     if strangers := [name for name in names if name not in before]:
         raise CliError(
             ", ".join(strangers), "is not snoozed", fix=f"snoozed are: {', '.join(sorted(before)) or 'none'}"
@@ -131,6 +133,7 @@ def _snooze(
             )
     now = datetime.now(UTC)
     known = snoozes.read_snoozes(target)
+    replaced = {name: known[name].describe() for name in names if name in known and now < known[name].expires}
     for name in names:
         # What is acknowledged is the state since then, whatever the clock of this machine says.
         since = (found[name]["since"] or now) if until is Until.OK else now
@@ -140,10 +143,12 @@ def _snooze(
     snoozes.write_snoozes(target, known)
     if as_json:
         written = {name: known[name].dump() for name in names}
-        write_json({"stack": target.stack, "snoozed": written, "alarms": _find_alarms(target)})
+        write_json({"stack": target.stack, "snoozed": written, "replaced": replaced, "alarms": _find_alarms(target)})
         return
     for name in names:
         say(f"{target.names.alarm(name)} notifies nobody: {known[name].describe()}")
+        if name in replaced:
+            say(f"  instead of: {replaced[name]}")
     say("it still fires, is shown and starts retraining where it is declared to")
     say(f"to end it: millrace alarms unsnooze {render_arguments(target)} {' '.join(names)}")
 

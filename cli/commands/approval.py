@@ -137,7 +137,7 @@ def _answer(
     """Answer the question whether to train: start the training, or record that and why there is none."""
     if version is not None or deploy:
         raise click.UsageError("--retraining is about no version: leave VERSION and --deploy out")
-    question = questions.find_question(target)
+    question = questions.require_question(target)
     if not train and not reason.strip():
         raise CliError("--reason", "is empty", expected="why nothing is trained", fix="say it in a sentence")
     if not as_json:

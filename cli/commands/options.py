@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -64,6 +65,13 @@ def check_reason(reason: str) -> None:
         )
     if "\n" in reason:
         raise CliError("--reason", "has several lines", expected="one line", fix="join them")
+    if wrong := next((each for each in reason if unicodedata.category(each) in ("Cc", "Cs")), None):
+        raise CliError(
+            "--reason",
+            f"holds {wrong!r}, which is not text",
+            expected="letters, digits and punctuation in UTF-8",
+            fix="leave it out",
+        )
 
 
 def check_time(as_of: str) -> None:

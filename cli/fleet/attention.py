@@ -209,9 +209,9 @@ def _list_run_items(document: Document) -> Iterator[_Item]:
             reason = shorten(run["reason"]) or "without a reason"
             found = make_finding(Code.RUN_FAILED, pipeline=kind, reason=reason)
             yield found, build_logs_command(document, f"{document['stack']}-{kind}/")
-        elif run and run["asked"]:
+        if run and run["asked"]:
             yield (
-                make_finding(Code.RETRAINING_ASKED, asked=run["asked"], reason=run["reason"]),
+                make_finding(Code.RETRAINING_ASKED, asked=run["asked"], reason=run["asked_because"]),
                 build_command(document, "approve", "--retraining"),
             )
 

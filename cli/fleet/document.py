@@ -103,7 +103,8 @@ class PendingPackage(TypedDict):
 class RunPart(TypedDict):
     """An execution of a pipeline; ``step`` is the one that failed, ``skipped`` the code of why it trained nothing.
 
-    ``asked`` is the time of the data on which a person was asked whether to train, without an answer since.
+    ``asked`` is the time of the data on which a person was asked whether to train, without an answer since, and
+    ``asked_because`` the reason.
     """
 
     execution: str
@@ -113,6 +114,7 @@ class RunPart(TypedDict):
     skipped: str | None
     reason: str
     asked: str
+    asked_because: str
 
 
 class NextRun(TypedDict):

@@ -20,6 +20,7 @@ from millrace.names import TRAINING, Names
 from queries.answers import UnreadableAnswerError, parse_answer
 from queries.documents import find_document
 from queries.pipelines import FAILED, SUCCEEDED, list_executions, list_steps
+from queries.questions import find_question
 
 
 def list_runs(target: Target, names: Names, kind: str, count: int) -> list[RunPart]:
@@ -45,6 +46,7 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
         "skipped": None,
         "reason": summary.get("PipelineExecutionFailureReason", ""),
         "asked": "",
+        "asked_because": "",
     }
     if document["status"] == FAILED:
         # The execution reports only that a step failed; the reason is in the step.
@@ -60,7 +62,7 @@ def _describe_run(target: Target, names: Names, kind: str, summary: Mapping[str,
             return document
         if start and start.code:
             document["skipped"], document["reason"] = start.code, start.reason
-            document["asked"] = start.question
+            document["asked"], document["asked_because"] = start.question, start.reason
     return document
 
 
@@ -78,8 +80,16 @@ def find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[s
         there = listed.pipelines is None or name in listed.pipelines
         runs = try_query(partial(list_runs, target, names, kind, 1), unknown, name_runs(kind)) if there else []
         found[kind] = runs[0] if runs else None
-    if (last := found.get(TRAINING)) and last["asked"] and _is_declined(names, listed, last["asked"], unknown):
-        last["asked"] = ""
+    if last := found.get(TRAINING):
+        if last["status"] == FAILED:
+            # It does not answer what an earlier one asked.
+            question = try_query(
+                partial(find_question, target.sagemaker, target.client("s3"), names), unknown, name_runs(TRAINING)
+            )
+            if question:
+                last["asked"], last["asked_because"] = question.question, question.reason
+        if last["asked"] and _is_declined(names, listed, last["asked"], unknown):
+            last["asked"] = last["asked_because"] = ""
     return found
 
 

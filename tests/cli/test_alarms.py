@@ -97,6 +97,41 @@ def test_wrong_durations_and_reasons_are_refused(loop: Loop) -> None:
     assert "the limit of an SSM parameter" not in loop.millrace.error(*command, "--for", "1d", "--reason", "x" * 2000)
 
 
+def test_what_replaces_a_snooze_says_so(loop: Loop) -> None:
+    loop("alarms", "snooze", "flights", "drift", "--for", "60d", "--reason", "the long one")
+    said = loop("alarms", "acknowledge", "flights", "drift", "--reason", "the short one").stdout
+    assert "  instead of: snoozed until " in said
+    assert "the long one" in said
+    found = loop.millrace.json("alarms", "snooze", "flights", "drift", "--for", "1d", "--reason", "again")
+    assert found["replaced"]["drift"].startswith("acknowledged, at the latest until ")
+
+
+def test_only_what_is_still_snoozed_can_be_ended(loop: Loop) -> None:
+    loop("alarms", "snooze", "flights", "drift", "skew", "--for", "1h", "--reason", "soon")
+    ssm = loop.daemon.client("ssm")
+    known = json.loads(ssm.get_parameter(Name=PARAMETER)["Parameter"]["Value"])
+    known["alarms"]["drift"]["expires"] = "2026-01-01T00:00:00Z"
+    ssm.put_parameter(Name=PARAMETER, Value=json.dumps(known), Type="String", Overwrite=True)
+    assert "snoozed are: skew" in loop.millrace.error("alarms", "unsnooze", "flights", "drift")
+    assert loop("alarms", "unsnooze", "flights").stdout == "no longer snoozed: skew\n"
+
+
+def test_a_time_that_no_clock_reaches_is_unreadable(loop: Loop) -> None:
+    loop("alarms", "snooze", "flights", "drift", "--for", "1h", "--reason", "soon")
+    ssm = loop.daemon.client("ssm")
+    known = json.loads(ssm.get_parameter(Name=PARAMETER)["Parameter"]["Value"])
+    known["alarms"]["drift"]["expires"] = "9999-12-31T23:59:59-05:00"
+    ssm.put_parameter(Name=PARAMETER, Value=json.dumps(known), Type="String", Overwrite=True)
+    assert "millrace alarms unsnooze" in loop.millrace.error("alarms", "list", "flights")
+
+
+@pytest.mark.parametrize("reason", ["a bell \x07", "half a character \udcff"])
+def test_a_reason_that_is_no_text_is_refused(loop: Loop, reason: str) -> None:
+    said = loop.millrace.error("alarms", "snooze", "flights", "drift", "--for", "1d", "--reason", reason)
+    assert "which is not text" in said
+    assert list_snoozed(loop) == {}
+
+
 def test_an_unreadable_parameter_is_named_and_unsnooze_deletes_it(loop: Loop) -> None:
     loop.daemon.client("ssm").put_parameter(Name=PARAMETER, Value="drift", Type="String")
     assert "millrace alarms unsnooze" in loop.millrace.error("alarms", "list", "flights")

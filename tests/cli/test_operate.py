@@ -472,6 +472,22 @@ def test_a_question_is_declined_with_a_reason_and_no_longer_waits(asked: Loop) -
     asked.daemon.client("ssm").delete_parameter(Name=f"/millrace/{STACK}/answered")
 
 
+def test_an_execution_that_failed_answers_no_question(asked: Loop) -> None:
+    create_training_pipeline(asked, {"Name": "Broken", "Type": "Fail", "Arguments": {"ErrorMessage": "no disk"}})
+    asked("retrain", "flights", code=1)
+    found = {
+        each["code"]: each["fields"]
+        for each in asked.millrace.json("status", "flights", "--env", "local")["attention"]
+        if each["code"] in ("run_failed", "retraining_asked")
+    }
+    assert found["run_failed"]["reason"] == "no disk"
+    assert found["retraining_asked"]["asked"] == "2013-04-01T00:00:00Z"
+    assert found["retraining_asked"]["reason"] == "trigger drift asks whether to train"
+    done = asked("reject", "flights", "--retraining", "--yes", "--reason", "no disk").stdout
+    assert "asked on data as of 2013-04-01T00:00:00Z: trigger drift asks whether to train" in done
+    asked.daemon.client("ssm").delete_parameter(Name=f"/millrace/{STACK}/answered")
+
+
 def test_a_question_is_approved_by_a_training(asked: Loop) -> None:
     found = asked.millrace.json("approve", "flights", "--retraining", "--yes")
     assert (found["asked"], found["train"]) == ("2013-04-01T00:00:00Z", True)

@@ -119,6 +119,20 @@ def _() -> Found:
     return firing(serving)
 
 
+@plant(SKEW, "the model's code reads another unit when it serves", "skew", "other features than the model's own code")
+def _() -> Found:
+    serving = serve()
+    serving.on_server = lambda rows: {**rows, "size": (rows["size"] * 1.2).astype(np.float32)}
+    return firing(serving)
+
+
+@plant(SKEW, "the endpoint answers with another model than the registry names", "skew", "another score than the model")
+def _() -> Found:
+    serving = serve()
+    serving.rescore = lambda scores: np.where(draw(6, len(scores)) < 0.1, scores * 0.9, scores)
+    return firing(serving)
+
+
 @plant(SKEW, "callers' clocks are five hours ahead", "clock", "placed_at", "+5 hours")
 def _() -> Found:
     serving = serve()

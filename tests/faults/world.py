@@ -93,6 +93,7 @@ class Serving:
         sampled: The share that it should hold.
         unreadable: Captured lines that cannot be read.
         rescore: What becomes of the scores.
+        on_server: What the server's code makes of the requests that it was sent, and nobody else's does.
     """
 
     case: UseCase
@@ -105,6 +106,7 @@ class Serving:
     sampled: float = 1.0
     unreadable: int = 0
     rescore: Callable[[Array], Array] = lambda scores: scores
+    on_server: Callable[[Columns], Columns] = lambda rows: rows
 
     @property
     def times(self) -> Array:
@@ -123,13 +125,13 @@ class Serving:
         functions.changes = self.changes
         model = Model.load(package.folder, plain)
         asked, versions = c.select_rows(self.asked, self.answered), self.versions[self.answered]
-        scores = self.rescore(model.predict(asked)) if c.count_rows(asked) else np.empty(0)
+        scores, fingerprints = self._score(model, asked) if c.count_rows(asked) else (np.empty(0), np.empty(0))
         count = round(self.captured * len(scores))
         kept = np.linspace(0, len(scores) - 1, count).astype(int) if count else np.empty(0, dtype=int)
         rows = {**c.select_rows(asked, kept), SCORE: scores[kept]}
         unreadable = {"the line is not JSON": {"count": self.unreadable, "example": "a.jsonl line 1"}}
         served = Served(
-            rows, np.ones(count, dtype=bool), versions[kept], count + self.unreadable, 0,
+            rows, np.ones(count, dtype=bool), versions[kept], fingerprints[kept], count + self.unreadable, 0,
             unreadable if self.unreadable else {}, {"2024-04-28T12:00": count + self.unreadable},
         )  # fmt: skip
         traffic = Traffic(ASKED_SINCE, len(scores), self.refused, self.sampled)
@@ -138,6 +140,11 @@ class Serving:
             found = examine_rows(job, package, served, traffic, SINCE, UNTIL, Path(scratch))  # type: ignore[arg-type]
         base = {"endpoint": "toy", "as_of": str(UNTIL), "since": str(SINCE)}
         return MonitorReport.model_validate({**base, **found})
+
+    def _score(self, model: Model, asked: Columns) -> tuple[Array, Array]:
+        """Return the scores and fingerprints of what was asked, as the server would make them."""
+        features = model.compute_features(self.on_server(asked))
+        return self.rescore(model.score(features)), model.fingerprint(features)
 
 
 def serve(problem: str = "binary", **changes: Any) -> Serving:

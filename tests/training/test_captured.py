@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from training.monitoring.captured import Reader
@@ -53,6 +54,20 @@ def test_the_version_is_read_from_csv() -> None:
     answered = "order_id,score,meta_model_version,meta_request_id\no-1,0.25,9,r\n"
     served, unreadable = read(make_line(asked, answered, "text/csv"))
     assert (served.versions.tolist(), unreadable) == ([9], {})
+
+
+@pytest.mark.parametrize(
+    ("given", "read_as"), [(12.5, 12.5), (0.0, 0.0), (None, None), ("odd", None), (True, None), ([1], None)]
+)
+def test_the_fingerprint_is_read_where_there_is_one(given: Any, read_as: float | None) -> None:
+    served, unreadable = read(make_line(ASKED, {"order_id": "o-1", "score": 0.25, "fingerprint": given}))
+    (found,) = served.fingerprints.tolist()
+    assert (None if np.isnan(found) else found, unreadable) == (read_as, {})
+    (none,) = read(make_line(ASKED, {"order_id": "o-1", "score": 0.25}))[0].fingerprints.tolist()
+    assert np.isnan(none)
+    asked = "order_id,placed_at,size,kind\no-1,2024-04-01T06:00:00Z,2.5,a\n"
+    answered = "order_id,score,fingerprint,meta_model_version,meta_request_id\no-1,0.25,-7.5,9,r\n"
+    assert read(make_line(asked, answered, "text/csv"))[0].fingerprints.tolist() == [-7.5]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_a_move_that_is_no_alarm_is_worth_a_look(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"rows": 20_000}))
     rows = {"placed_at": np.full(count, SINCE), SCORE: rng.standard_normal(count)}
     window = Window(
-        declare(), SINCE, UNTIL, rows, np.ones(count, bool), np.full(count, 7), np.full(count, np.nan), 7,
+        declare(), SINCE, UNTIL, rows, np.ones(count, bool), np.full(count, 7), np.full(count, np.nan),
+        np.full(count, np.nan), 7,
         Maturity(np.timedelta64(0, "us")),
     )  # fmt: skip
     for size, warned, beyond in ((0.0, False, False), (0.38, True, False), (0.8, False, True)):

@@ -142,7 +142,10 @@ def test_rows_may_mix_given_and_looked_up_tables(
     for row, record in ((0, first), (1, second), (2, third)):
         assert server.predict([record]) == [answers[row]]
     status, text = server.invoke({"instances": [first, second]}, Accept="text/csv")
-    assert (status, text.splitlines()[0]) == (200, "order_id,score,label,meta_model_version,meta_request_id")
+    assert (status, text.splitlines()[0]) == (
+        200,
+        "order_id,score,label,fingerprint,meta_model_version,meta_request_id",
+    )
 
 
 def test_five_hundred_rows_are_looked_up_at_once(

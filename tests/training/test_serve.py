@@ -93,11 +93,11 @@ def test_scores_match_scikit_learn_on_a_hand_made_matrix(models: dict[str, Path]
         np.testing.assert_allclose(scores, fresh.predict_proba(matrix)[:, 1], atol=1e-6)
         assert [answer["label"] for answer in answers] == [int(score >= 0.4) for score in scores]
         assert {answer["label"] for answer in answers} == {0, 1}
-        assert set(answers[0]) == {"order_id", "score", "label"}
+        assert set(answers[0]) == {"order_id", "score", "label", "fingerprint"}
     else:
         assert scores.tolist() == stored.predict(matrix).tolist()
         np.testing.assert_allclose(scores, fresh.predict(matrix), atol=1e-3)
-        assert set(answers[0]) == {"order_id", "score"}
+        assert set(answers[0]) == {"order_id", "score", "fingerprint"}
 
 
 def test_an_unseen_category_and_missing_values_are_accepted(server: Server, models: dict[str, Path]) -> None:
@@ -154,11 +154,12 @@ def test_all_content_types_give_the_same_scores(server: Server, models: dict[str
         assert found == expected
         status, answer = server.invoke(body, kind, Accept="text/csv")
         assert status == 200
-        assert answer.startswith("order_id,score,label,meta_model_version,meta_request_id\n")
+        assert answer.startswith("order_id,score,label,fingerprint,meta_model_version,meta_request_id\n")
         table = list(csv.DictReader(io.StringIO(answer)))
-        assert [(row["order_id"], float(row["score"]), int(row["label"])) for row in table] == [
-            (row["order_id"], row["score"], row["label"]) for row in expected
-        ]
+        assert [
+            (row["order_id"], float(row["score"]), int(row["label"]), float(row["fingerprint"])) for row in table
+        ] == [(row["order_id"], row["score"], row["label"], row["fingerprint"]) for row in expected]
+    assert len({row["fingerprint"] for row in expected}) > 30
 
 
 PACKAGE = "arn:aws:sagemaker:eu-central-1:123456789012:model-package/orders-dev/17"
@@ -169,7 +170,7 @@ def test_answers_and_log_lines_name_the_version_and_the_request(models: dict[str
         answers = [server.invoke(RECORD), server.invoke({"instances": [RECORD] * 3}), server.invoke({"x": 1})]
         table = server.invoke(RECORD, Accept="text/csv")[1].splitlines()
         lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
-    assert [(answer["meta"]["schema"], answer["meta"]["model_version"]) for _, answer in answers] == [(2, 17)] * 3
+    assert [(answer["meta"]["schema"], answer["meta"]["model_version"]) for _, answer in answers] == [(3, 17)] * 3
     version, request = table[1].split(",")[-2:]
     requests = [answer["meta"]["request_id"] for _, answer in answers]
     assert version == "17"

@@ -33,7 +33,8 @@ def make_window(times: Any, arrived: Any = None, maturity: Maturity | None = Non
     rows = {"placed_at": times, SCORE: np.full(count, 0.5)}
     y = np.where(np.ones(count, dtype=bool) if arrived is None else arrived, 1.0, np.nan)
     known = maturity or Maturity(np.timedelta64(0, "us"), (0.0, 0.0), 1.0)
-    return Window(declare(), SINCE, UNTIL, rows, np.ones(count, bool), np.full(count, 7), y, 7, known)
+    unknown = np.full(count, np.nan)
+    return Window(declare(), SINCE, UNTIL, rows, np.ones(count, bool), np.full(count, 7), unknown, y, 7, known)
 
 
 def find_largest(window: Window) -> float:

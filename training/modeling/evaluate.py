@@ -195,7 +195,7 @@ def compare_with_champion(
         held_out = dataset.select_folds(HELD_OUT)
         rows = {name: values for name, values in held_out.items() if name not in (case.target, FOLD)}
         try:
-            theirs, _ = score_with(package.folder, rows, scratch)
+            theirs = score_with(package.folder, rows, scratch).scores
         except DataError as error:
             return Comparison(text=f"{version} could not be evaluated: {error}", verdict=Verdict.INCOMPARABLE)
         which = f"the {len(y)} newest rows"

@@ -21,6 +21,7 @@ from millrace.metrics import Problem
 from training.columns import Array, Columns, find_kind, is_missing
 from training.functions import Functions
 from training.io import read_json, write_json
+from training.modeling.fingerprint import compute_fingerprints
 from training.registry import DOCUMENT
 
 MODEL, BASELINE, HOLDOUT = "model.joblib", "baseline.json", "holdout.parquet"
@@ -118,10 +119,21 @@ class Model:
         Args:
             features: The features of n rows, as :meth:`compute_features` returns them.
         """
-        matrix = encode_features(features, self.document["features"], self._codes)
+        matrix = self._encode(features)
         if self.functions.use_case.problem is Problem.BINARY:
             return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
+
+    def fingerprint(self, features: Columns) -> Array:
+        """Return the fingerprint of each feature vector, as the estimator gets it: float64, one per row.
+
+        Args:
+            features: The features of n rows, as :meth:`compute_features` returns them.
+        """
+        return compute_fingerprints(self._encode(features), self.document["features"])
+
+    def _encode(self, features: Columns) -> Array:
+        return encode_features(features, self.document["features"], self._codes)
 
     def predict(self, rows: Columns) -> Array:
         """Return the scores of joined rows.

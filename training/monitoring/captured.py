@@ -26,7 +26,7 @@ from training.io import parse_time
 from training.job import Job
 from training.modeling.train import SCORE
 from training.serving import requests
-from training.serving.answer import META, PREDICTIONS, read_version
+from training.serving.answer import META, PREDICTIONS, read_fingerprint, read_version
 from training.serving.requests import Refusal
 
 #: Files that are fetched concurrently.
@@ -49,6 +49,8 @@ class Served:
     """Mask of the rows whose inputs are all known: an answer in CSV does not hold what was looked up."""
     versions: Array
     """The version of the package that answered each row; 0 where the answer does not say."""
+    fingerprints: Array
+    """The fingerprint of the features that each row was scored with; NaN where the answer has none."""
     requests: int
     duplicates: int
     unreadable: dict[str, dict[str, Any]]
@@ -76,7 +78,7 @@ class Reader:
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     requests: int = 0
     unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _rows: list[tuple[str, list[Any], bool, int]] = field(default_factory=list)
+    _rows: list[tuple[str, list[Any], bool, int, float]] = field(default_factory=list)
     _by_minute: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Reader:
     def collect_rows(self) -> Served:
         """Return all rows so far; of those with one key, the one that was answered last."""
         self._rows.sort(key=lambda row: row[0])
-        last = {values[0]: (values, complete, version) for _, values, complete, version in self._rows}
+        last = {values[0]: (values, complete, version, mark) for _, values, complete, version, mark in self._rows}
         names = [*self._kinds, SCORE]
         kinds = [*self._kinds.values(), "score"]
         found = [values for values, *_ in last.values()]
@@ -100,11 +102,11 @@ class Reader:
             name: _column([values[place] for values in found], kind)
             for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
         }
-        complete = np.array([complete for _, complete, _ in last.values()], dtype=bool)
-        versions = np.array([version for *_, version in last.values()], dtype=np.int64)
-        return Served(
-            rows, complete, versions, self.requests, len(self._rows) - len(last), self.unreadable, self._by_minute
-        )
+        complete = np.array([complete for _, complete, *_ in last.values()], dtype=bool)
+        versions = np.array([version for *_, version, _ in last.values()], dtype=np.int64)
+        fingerprints = np.array([mark for *_, mark in last.values()], dtype=np.float64)
+        repeated = len(self._rows) - len(last)
+        return Served(rows, complete, versions, fingerprints, self.requests, repeated, self.unreadable, self._by_minute)
 
     def _line(self, where: str, line: bytes) -> None:
         self.requests += 1
@@ -127,7 +129,8 @@ class Reader:
             return
         for place, (record, prediction) in enumerate(zip(asked, answered, strict=True), start=1):
             try:
-                self._rows.append((answered_at, *self._row(record, prediction), read_version(prediction)))
+                row = self._row(record, prediction)
+                self._rows.append((answered_at, *row, read_version(prediction), read_fingerprint(prediction)))
             except UnreadableCaptureError as error:
                 self._count(str(error), f"{where} row {place}")
 

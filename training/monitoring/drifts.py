@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from training.columns import Columns, is_missing
 from training.drift import compute_shares
 from training.io import read_json
 from training.modeling.model import BASELINE, HOLDOUT
-from training.modeling.score import score_with
 from training.modeling.train import SCORE
 from training.monitoring.causes import MOST, explain_move
 from training.monitoring.window import Window
@@ -25,8 +23,6 @@ from training.significance import FEWEST_WINDOWS, KINDS, VALUES, measure_shifts
 
 #: With fewer rows no drift is published: hardly any bin has as many as a test needs.
 MIN_ROWS = 50
-#: The largest difference at which a served score counts as the current model's.
-SAME_SCORE = 1e-6
 _KIND_TEXTS = {
     "values": "its population stability index is {value:.3f}",
     "missing": "the index of its missing share is {value:.3f}",
@@ -155,19 +151,3 @@ def _measure_shifts(case: UseCase, baseline: dict[str, Any], values: Columns) ->
             "drift": max((shift.ratio for shift in shifts), default=None),
         }
     return features
-
-
-def score_rows(window: Window, package: Package, scratch: Path) -> tuple[Columns, int | None]:
-    """Return the features of the rows whose inputs are all known, and how many have the score that they were given.
-
-    Args:
-        window: The window.
-        package: The serving model, whose own code makes the features.
-        scratch: A folder for temporary files.
-    """
-    if not window.complete.any():
-        return {}, None
-    complete = window.select(window.complete)
-    inputs = {name: column for name, column in complete.items() if name != SCORE}
-    mine, features = score_with(package.folder, inputs, scratch)
-    return features, int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))

@@ -33,6 +33,7 @@ from training.monitoring.captured import Served
 from training.monitoring.message import make_message
 from training.monitoring.performance import find_groups, measure_performance
 from training.monitoring.report import render_page
+from training.monitoring.rescored import score_rows
 from training.monitoring.snoozed import find_snoozed, list_quiet_pages
 from training.monitoring.window import Window
 from training.notify import tell_people
@@ -142,7 +143,7 @@ def examine_rows(
     events = functions.events(since, now)
     rows = c.select_rows(served.rows, chosen)
     window = Window(
-        case, since, now, rows, served.complete[chosen], served.versions[chosen],
+        case, since, now, rows, served.complete[chosen], served.versions[chosen], served.fingerprints[chosen],
         _find_outcomes(functions, rows, events, since, now), package.version,
         Maturity.load(package.document.get("labels", {})),
     )  # fmt: skip
@@ -207,7 +208,7 @@ def _measure_rows(
         window.notes.append(
             f"{left_out} row(s) count only for the score: a CSV answer does not contain looked-up values"
         )
-    features, by_current = drifts.score_rows(window, package, scratch)
+    features, by_current = score_rows(window, package, scratch)
     report: dict[str, Any] = {} if by_current is None else {"by_current_model": by_current}
     report |= drifts.measure_drift(window, package, features)
     registered = Registered.load(package.document.get("quality"))

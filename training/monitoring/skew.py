@@ -84,7 +84,7 @@ def measure_skew(
     joined |= {name: served[name] for name in inputs if name not in joined}
     sides = [{name: side[name] for name in (case.key, *inputs)} for side in (served, joined)]
     both = {name: np.concatenate([sides[0][name], sides[1][name].astype(sides[0][name].dtype)]) for name in sides[0]}
-    _, features = score_with(package.folder, both, scratch)
+    features = score_with(package.folder, both, scratch).features
     count = c.count_rows(served)
     compared: dict[str, tuple[Array, Array]] = {name: (served[name], joined[name]) for name in inputs}
     compared |= {name: (values[:count], values[count:]) for name, values in features.items()}

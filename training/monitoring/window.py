@@ -27,6 +27,7 @@ class Window:
         rows: Key, event time, inputs and score of each row.
         complete: Mask of the rows whose inputs are all known.
         versions: The version that answered each row; 0 where the answer does not say.
+        fingerprints: The fingerprint of the features that each row was scored with; NaN where the answer has none.
         y: The outcome of each row; NaN where none has arrived.
         serving: The version that serves; 0 where it is of no package.
         maturity: How labels arrive, as the serving model was trained on them.
@@ -40,6 +41,7 @@ class Window:
     rows: Columns
     complete: Array
     versions: Array
+    fingerprints: Array
     y: Array
     serving: int
     maturity: Maturity

@@ -9,16 +9,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from millrace.errors import DeclarationError, Diagnosis
 from millrace.inventory import JobVariable
 
-#: The version of the schema of answers; the first had no `meta`.
-SCHEMA: Final = 2
+#: The version of the schema of answers; the first had no `meta`, the second no fingerprints.
+SCHEMA: Final = 3
 META: Final = "meta"
 PREDICTIONS: Final = "predictions"
+#: The field of a prediction with the fingerprint of its feature vector.
+FINGERPRINT: Final = "fingerprint"
 MODEL_VERSION: Final = "model_version"
 #: The columns of `meta` in CSV.
 CSV_VERSION: Final = f"{META}_{MODEL_VERSION}"
@@ -93,3 +96,16 @@ def read_version(prediction: Mapping[str, Any]) -> int:
     if isinstance(found, str) and found.isdecimal():
         return int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def read_fingerprint(prediction: Mapping[str, Any]) -> float:
+    """Return the fingerprint of the features of a captured prediction; NaN where the answer has none.
+
+    Args:
+        prediction: A prediction, or a line of CSV.
+    """
+    found = prediction.get(FINGERPRINT)
+    try:
+        return math.nan if found is None or isinstance(found, bool) else float(found)
+    except (TypeError, ValueError):
+        return math.nan

@@ -31,6 +31,7 @@ from training.io import print_progress
 from training.job import Job
 from training.modeling.model import MODEL, Model
 from training.serving.answer import (
+    FINGERPRINT,
     META,
     PREDICTIONS,
     find_model_version,
@@ -134,7 +135,8 @@ class Predictor:
     @property
     def fields(self) -> list[str]:
         """The fields of an answer in CSV, in order."""
-        return [self._case.key, "score", *(["label"] if self._case.problem is Problem.BINARY else [])]
+        label = ["label"] if self._case.problem is Problem.BINARY else []
+        return [self._case.key, "score", *label, FINGERPRINT]
 
     def predict(self, payload: Payload) -> list[dict[str, Any]]:
         """Return one answer per record, in order.
@@ -143,8 +145,8 @@ class Predictor:
             payload: The records of a request.
 
         Returns:
-            For each record the key and `score`; in a binary problem `label` (0 or 1); `columns` with the values that
-            were looked up.
+            For each record the key and `score`; in a binary problem `label` (0 or 1); the `fingerprint` of its feature
+            vector; `columns` with the values that were looked up.
 
         Raises:
             Refusal: When a record is not what the model needs.
@@ -153,7 +155,8 @@ class Predictor:
         """
         batch = self._schema.convert_batch(payload)
         columns, looked_up = self._with_tables(batch)
-        scores = self._model.predict(columns)
+        features = self._model.compute_features(columns)
+        scores = self._model.score(features)
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise DataError(f"row {row}: the model's score", f"is {scores[row]}", expected="a finite number")
@@ -163,6 +166,8 @@ class Predictor:
         if self._case.problem is Problem.BINARY:
             for answer in answers:
                 answer["label"] = int(answer["score"] >= self._case.threshold)
+        for answer, fingerprint in zip(answers, self._model.fingerprint(features).tolist(), strict=True):
+            answer[FINGERPRINT] = fingerprint
         for rows, values in looked_up:
             for row in np.flatnonzero(rows).tolist():
                 answers[row].setdefault("columns", {}).update({name: shown[row] for name, shown in values.items()})
