@@ -31,11 +31,11 @@ from local.core.store import Store
 from local.errors import LocalError
 from local.files import make_private_folder, write_atomically
 from local.gateway import Gateway
+from local.services import operations
 from local.services.cloudwatch import alarms
 from local.services.eventbridge import rules
 from local.services.moto.mount import MotoMount
 from local.services.moto.snapshot import Snapshots
-from local.services.sagemaker import operations
 from local.services.scheduler import schedules
 
 log = logging.getLogger("local.daemon")

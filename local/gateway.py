@@ -42,8 +42,18 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/_local/health"
 
-#: botocore's names of the services with the credential scope ``sagemaker``; those identified by path come last.
-SAGEMAKER = ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime")
+#: The cloud's own services: botocore's names of those of a credential scope; those identified by path come last.
+OWN: Mapping[str, tuple[str, ...]] = {
+    "sagemaker": ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime"),
+    "codebuild": ("codebuild",),
+}
+#: Their error code for an invalid parameter.
+_INVALID = {
+    "sagemaker": "ValidationException",
+    "sagemaker-runtime": "ValidationError",
+    "sagemaker-featurestore-runtime": "ValidationError",
+    "codebuild": "InvalidInputException",
+}
 
 #: The paths of the SageMaker services that are identified by path.
 _SAGEMAKER_PATHS = ("/endpoints/", "/FeatureGroup/", "/BatchGetRecord", "/BatchWriteRecord")
@@ -131,14 +141,14 @@ class Gateway:
                 _address_by_path(environ, bucket)
         else:
             payload.check_hash(environ)
-        if scope.service == "sagemaker":
-            return self._sagemaker(scope, _request(environ), request_id)
+        if scope.service in OWN:
+            return self._own(scope, _request(environ), request_id)
         if scope.service in SERVICES:
             return self._other(SERVICES[scope.service], scope, environ, _wire(SERVICES[scope.service], environ))
         raise AwsError(
             "UnknownServiceException",
             f"The service '{scope.service}' is not available in the local cloud; available: "
-            f"{', '.join(sorted({*SERVICES, *SAGEMAKER}))}.",
+            f"{', '.join(sorted({*SERVICES, *(name for names in OWN.values() for name in names)}))}.",
             501,
         )
 
@@ -151,10 +161,10 @@ class Gateway:
         put = self._other(SERVICES["s3"], form.scope, meant, "rest-xml")
         return forms.build_form_response(form, put, self._cloud.endpoint_url)
 
-    # -- SageMaker ---------------------------------------------------------------------------------------------------
+    # -- our own -----------------------------------------------------------------------------------------------------
 
-    def _sagemaker(self, scope: Scope, request: Request, request_id: str) -> Response:
-        service, operation, labels = self._route(request)
+    def _own(self, scope: Scope, request: Request, request_id: str) -> Response:
+        service, operation, labels = self._route(OWN[scope.service], request)
         handler = self._tables[service].get(operation.name)
         if handler is None:
             raise _unknown(service, operation.name, self._tables[service])
@@ -162,29 +172,27 @@ class Gateway:
             params = protocol.parse_parameters(operation, request, labels)
             validation.validate_parameters(operation, params)
         except AwsError as error:
-            # The two runtime services use another code for it.
-            if service == "sagemaker" or error.code != "ValidationException":
+            if error.code != "ValidationException":
                 raise
-            raise AwsError("ValidationError", error.message, error.status) from error
+            raise AwsError(_INVALID[service], error.message, error.status) from error
         if where := next(_infinite(params, ""), None):
             raise AwsError(
-                "ValidationException" if service == "sagemaker" else "ValidationError",
+                _INVALID[service],
                 f"1 validation error detected: Value at '{where}' failed to satisfy constraint: "
                 "Member must be a finite number",
             )
         call = Call(self._cloud, service, operation.name, scope.region, request_id, request.headers)
         return serialise(operation, handler(call, params))
 
-    def _route(self, request: Request) -> tuple[str, OperationModel, dict[str, str]]:
+    def _route(self, services: tuple[str, ...], request: Request) -> tuple[str, OperationModel, dict[str, str]]:
         if target := request.headers.get("x-amz-target"):
-            services: tuple[str, ...] = ("sagemaker",)
-            asked = target.rpartition(".")[2]
+            among, asked = services[:1], target.rpartition(".")[2]
         else:
-            services, asked = SAGEMAKER[1:], f"{request.method} {request.path}"
-        for service in services:
+            among, asked = services[1:], f"{request.method} {request.path}"
+        for service in among:
             if found := protocol.find_operation(service, request):
                 return (service, *found)
-        raise _unknown("sagemaker", asked, [name for service in services for name in self._tables[service]])
+        raise _unknown(services[0], asked, [name for service in among for name in self._tables[service]])
 
     # -- moto --------------------------------------------------------------------------------------------------------
 
@@ -276,7 +284,7 @@ def _first_guess(environ: WSGIEnvironment) -> str:
 
 def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
     """Return the wire format of the service that a request names, whether it is available here or not."""
-    if scope.service == "sagemaker":
+    if scope.service in OWN:
         return "json" if environ.get("HTTP_X_AMZ_TARGET") else "rest-json"
     if scope.service in SERVICES:
         return _wire(SERVICES[scope.service], environ)

@@ -45,8 +45,8 @@ from local.provider.server import Provider, find_type, report_errors, serve
 from local.provider.shapes import Kind
 from local.provider.socket_path import remove_socket
 from local.provider.values import UNKNOWN, Values, marshal, unmarshal
+from local.services import operations
 from local.services.moto.mount import MotoMount, MotoService
-from local.services.sagemaker import operations
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

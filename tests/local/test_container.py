@@ -15,7 +15,7 @@ import pytest
 
 from local.core.errors import AwsError
 from local.core.images import Images, parse_repository_name
-from local.services.sagemaker.containers.container import Container, ContainerError
+from local.services.containers.container import Container, ContainerError
 from tests.local.hosted import ECHO, REGION, HostedCloud, eventually, hosted, moto_url
 
 __all__ = ["hosted", "moto_url"]
@@ -134,7 +134,7 @@ def test_containers_end_when_the_daemon_is_killed(tmp_path: Path, moto_url: str)
         from local.core.clock import Clock
         from local.core.context import Cloud
         from local.core.store import Store
-        from local.services.sagemaker.containers.container import Container
+        from local.services.containers.container import Container
         from local.core.images import Images
         root = Path({str(tmp_path)!r})
         cloud = Cloud(root, {moto_url!r}, Store(root / "s.db"), Clock(), Images({{}}))

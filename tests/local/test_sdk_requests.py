@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from local import client as daemon_client
 from local.core.protocol import load_service_model
-from local.services.sagemaker.containers.container import replace_mount_path
+from local.services.containers.container import replace_mount_path
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually

@@ -1,4 +1,4 @@
-"""Delivery to one target: a SageMaker pipeline, an SNS topic, an SQS queue or a CloudWatch log group.
+"""Delivery to one target: a SageMaker pipeline, a CodeBuild project, an SNS topic, an SQS queue or a log group.
 
 This module decides what is sent and with whose permission. Other targets, and members of a target that this cloud does
 not support, are refused by name: when they are put, and again when something is delivered.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from local.core.event_bus import format_timestamp
 from local.core.identity import ACCOUNT
@@ -28,6 +28,8 @@ _HONOURED = {
     "RetryPolicy", "DeadLetterConfig",
 }  # fmt: skip
 _THROTTLED = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+#: Targets that are started with a role of the target.
+_WITH_A_ROLE = frozenset({("sagemaker", "pipeline"), ("codebuild", "project")})
 _ARN = re.compile(r"arn:aws[a-z-]*:(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):(?P<account>\d*):\S+")
 _GONE = ("NotFound", "NonExistent", "DoesNotExist")
 
@@ -60,9 +62,9 @@ def check(target: Document) -> None:
         raise DeliveryError(
             "INVALID_PARAMETER",
             f"Target {target['Arn']} is not available in the local cloud; available: pipelines of SageMaker, "
-            "SNS topics, SQS queues, CloudWatch log groups.",
+            "projects of CodeBuild, SNS topics, SQS queues, CloudWatch log groups.",
         )
-    if _kind(target["Arn"]) == ("sagemaker", "pipeline") and not target.get("RoleArn"):
+    if _kind(target["Arn"]) in _WITH_A_ROLE and not target.get("RoleArn"):
         raise DeliveryError("INVALID_PARAMETER", f"RoleArn is required for target {target['Arn']}.")
     if others := sorted(set(target) - _HONOURED):
         message = f"{', '.join(others)} of a target is not available in the local cloud."
@@ -253,6 +255,27 @@ def _to_pipeline(cloud: Cloud, delivery: Document) -> None:
     )
 
 
+def _to_project(cloud: Cloud, delivery: Document) -> None:
+    """Start a build; what the target's input options make of the event are parameters of StartBuild."""
+    target, arn = delivery["target"], delivery["target"]["Arn"]
+    _require_role(cloud, delivery, "codebuild:StartBuild", arn)
+    given: Any = {}
+    if "Input" in target or "InputTransformer" in target:
+        try:
+            given = json.loads(_message(delivery))
+        except ValueError as error:
+            raise DeliveryError("INVALID_JSON", f"the input of target {arn} is not JSON: {error}") from error
+        if not isinstance(given, dict):
+            raise DeliveryError("INVALID_PARAMETER", f"the input of target {arn} is not an object of StartBuild")
+    name = arn.rpartition(":project/")[2]
+    try:
+        cloud.client("codebuild", arn.split(":")[3]).start_build(
+            **{"idempotencyToken": delivery["id"], **given, "projectName": name}
+        )
+    except ParamValidationError as error:
+        raise DeliveryError("INVALID_PARAMETER", str(error)) from error
+
+
 def _to_topic(cloud: Cloud, delivery: Document) -> None:
     arn = delivery["target"]["Arn"]
     sns = cloud.client("sns", arn.split(":")[3])
@@ -284,6 +307,7 @@ def _to_log_group(cloud: Cloud, delivery: Document) -> None:
 
 _SENDERS: Mapping[tuple[str, str], Callable[[Cloud, Document], None]] = {
     ("sagemaker", "pipeline"): _to_pipeline,
+    ("codebuild", "project"): _to_project,
     ("sns", ""): _to_topic,
     ("sqs", ""): _to_queue,
     ("logs", "log-group"): _to_log_group,

@@ -61,7 +61,6 @@ class MotoService:
 SERVICES: Mapping[str, MotoService] = {
     "application-autoscaling": MotoService("application-autoscaling", "applicationautoscaling"),
     "budgets": MotoService("budgets", "budgets", "InvalidParameterException"),
-    "codebuild": MotoService("codebuild", "codebuild", "InvalidInputException"),
     "ecr": MotoService("ecr", "ecr", "InvalidParameterException"),
     "events": MotoService("events", "events", delivers=("logs", "sns", "sqs")),
     "iam": MotoService("iam", "iam", "ValidationError"),

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 from local.core.errors import AwsError
-from local.services.sagemaker.containers.container import Container, ContainerError
+from local.services.containers.container import Container, ContainerError
 from local.services.sagemaker.hosting.model_data import (
     MODEL_SUFFIX,
     ModelDataError,

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from local.services.sagemaker.containers.container import MOUNT
+from local.services.containers.container import MOUNT
 from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
 from local.services.sagemaker.jobs.documents import Outcome

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from local.core.store import Document
 from local.errors import LocalError
-from local.services.sagemaker.containers.container import Container, ContainerError
+from local.services.containers.container import Container, ContainerError
 from local.services.sagemaker.jobs.documents import Outcome, update_job, write_outcome
 from local.services.sagemaker.jobs.transfer import TransferError
 

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.regex import compile_regex
 from local.core.store import Document
-from local.services.sagemaker.containers.container import MOUNT, replace_mount_path
+from local.services.containers.container import MOUNT, replace_mount_path
 from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
 from local.services.sagemaker.jobs.documents import Outcome, enter_secondary_status

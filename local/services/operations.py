@@ -1,4 +1,4 @@
-"""SageMaker, its runtime and its feature store runtime: one literal table of operations per service."""
+"""The services that are this cloud's own: one literal table of operations for each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from local.core.context import Cloud, Handler
+from local.services.codebuild import builds, projects
 from local.services.sagemaker import model_package_groups, model_packages, models, names, tags
 from local.services.sagemaker.feature_store import groups, records
 from local.services.sagemaker.hosting import endpoint_configs, endpoints, host, invocations
@@ -29,9 +30,16 @@ _TABLES: dict[str, tuple[dict[str, Handler], ...]] = {
     ),
     "sagemaker-runtime": (invocations.OPERATIONS,),
     "sagemaker-featurestore-runtime": (records.OPERATIONS,),
+    "codebuild": (projects.OPERATIONS, builds.OPERATIONS),
 }
 #: The functions that resume interrupted work, in the order of their calls.
-_RECOVERIES: tuple[Callable[[Cloud], None], ...] = (host.recover, jobs.recover, pipelines.recover, groups.recover)
+_RECOVERIES: tuple[Callable[[Cloud], None], ...] = (
+    host.recover,
+    jobs.recover,
+    pipelines.recover,
+    groups.recover,
+    builds.recover,
+)
 
 
 def list_operations() -> dict[str, dict[str, Handler]]:

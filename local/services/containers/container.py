@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from local.errors import LocalError
-from local.services.sagemaker.containers.guard import GUARD
-from local.services.sagemaker.containers.logs import LogStream
+from local.services.containers.guard import GUARD
+from local.services.containers.logs import LogStream
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -91,16 +91,63 @@ class Container:
         """
         path = os.pathsep.join([str(image / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
         executable = _find_executable(command[0], image, root, path)
+        return cls.launch(
+            cloud,
+            command=[executable, *(replace_mount_path(item, root) for item in command[1:])],
+            folder=root,
+            base=_build_base_environment(path, root),
+            environment={
+                **{name: replace_mount_path(value, root) for name, value in environment.items()},
+                "SAGEMAKER_BASE_DIR": str(root),
+            },
+            region=region,
+            log_group=log_group,
+            log_stream=log_stream,
+            on_line=on_line,
+            isolated=isolated,
+        )
+
+    @classmethod
+    def launch(
+        cls,
+        cloud: Cloud,
+        *,
+        command: Sequence[str],
+        folder: Path,
+        base: Mapping[str, str],
+        environment: Mapping[str, str],
+        region: str,
+        log_group: str,
+        log_stream: str,
+        on_line: Callable[[str], None] | None = None,
+        isolated: bool = False,
+    ) -> Container:
+        """Return a new container that runs a command of this machine.
+
+        Args:
+            cloud: The local cloud, to which the logs go and for which the container gets credentials.
+            command: The path of the executable, and its arguments.
+            folder: The folder in which it starts.
+            base: Variables that those of the cloud's credentials and ``environment`` go before.
+            environment: The container's own variables.
+            region: The region of the container and of its logs.
+            log_group: The log group of its output.
+            log_stream: The log stream of its output.
+            on_line: Called with every line of output, in order, all before :meth:`wait` returns a code.
+            isolated: Whether the container gets no access to the local cloud's API.
+
+        Raises:
+            ContainerError: The executable cannot be run.
+        """
         credentials = None if isolated else cloud.keys.issue(log_stream.replace("/", "-"))
         try:
             process = subprocess.Popen(
-                [executable, *(replace_mount_path(item, root) for item in command[1:])],
-                cwd=root,
+                command,
+                cwd=folder,
                 env={
-                    **_build_base_environment(path, root),
+                    **base,
                     **({} if credentials is None else _build_access_variables(cloud, region, credentials)),
-                    **{name: replace_mount_path(value, root) for name, value in environment.items()},
-                    "SAGEMAKER_BASE_DIR": str(root),
+                    **environment,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -109,7 +156,7 @@ class Container:
             )
         except OSError as error:
             _revoke(cloud, credentials)
-            raise ContainerError(f"executable {executable} cannot be run: {error.strerror}") from error
+            raise ContainerError(f"executable {command[0]} cannot be run: {error.strerror}") from error
         GUARD.add(process.pid)
         stream = LogStream(cloud, region, log_group, log_stream)
         container = cls(process, stream, on_line, lambda: _revoke(cloud, credentials))
