@@ -23,6 +23,8 @@ MillraceError
     ├── NoStackError                        a stack that the backend does not have
     ├── UpdateError                         an update that failed, perhaps in the middle
     ├── NotServingError                     an endpoint that does not serve what was deployed
+    ├── OtherChangesError                   a deployment of a model that would change more than the model
+    ├── RolledBackModelError                a model whose rollout was rolled back, and which was rejected
     └── StalePlanError                      a saved plan that is out of date
 ```
 

@@ -12,22 +12,25 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 from click.core import ParameterSource
 
-from cli.aws import endpoints
+from cli.aws import endpoints, topic
 from cli.aws.endpoints import build_endpoint_document
 from cli.commands.options import env_option
 from cli.console.durations import Duration
 from cli.console.errors import CliError, DeclinedError
 from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
-from cli.deployment import endpoint_guard, expected_changes, foreign_state, saved_plan
+from cli.deployment import endpoint_guard, expected_changes, foreign_state, promotion, saved_plan
 from cli.pulumi import previews, process, stack_state, updates
 from cli.stack import connection, deployable
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import Target
 from engine import bootstrap
+from millrace.names import PLATFORM
 
 #: The most lines of a list that are printed.
 _SHOWN = 12
+#: How long a deployment of the model alone waits for others.
+_PATIENCE = timedelta(hours=1)
 #: Pulumi's operations that change nothing.
 _QUIET = frozenset({"same", "read", "refresh"})
 
@@ -55,6 +58,18 @@ class _Order:
 @click.option("--refresh", is_flag=True, help="Refresh the state first, in case of changes by hand.")
 @click.option("--create", is_flag=True, help="Create the stack if it does not exist.")
 @click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint if it has no approved model left.")
+@click.option(
+    "--only-model",
+    is_flag=True,
+    help="Deploy the newest approved model, or nothing if more than the model would change.",
+)
+@click.option(
+    "--patience",
+    type=Duration(),
+    default=_PATIENCE,
+    show_default="1h",
+    help="With --only-model: how long to wait for other updates of the stack.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
 @connection.state_option
 @json_option
@@ -66,6 +81,8 @@ def deploy(
     refresh: bool,
     create: bool,
     remove_endpoint: bool,
+    only_model: bool,
+    patience: timedelta,
     yes: bool,
     state: Path,
     as_json: bool,
@@ -75,20 +92,21 @@ def deploy(
     USE_CASE is a use case, or `platform` for what the use cases of an environment share. Nothing is trained. A plan
     that is out of date is refused before anything is touched: make one with `millrace diff --save-plan`.
     An endpoint that would be deleted, because no approved model is left, is only deleted with --remove-endpoint.
+    With --only-model, the newest approved model is deployed until it serves, nobody is asked, and the notification
+    topic is told of a deployment that is refused or fails; a model whose rollout is rolled back is rejected.
     """
-    if file and (refresh or create or remove_endpoint):
-        option = "--refresh" if refresh else "--create" if create else "--remove-endpoint"
-        raise click.UsageError(
-            f"{option} cannot be combined with --plan: a plan is bound to the stack as it was; make a new plan instead"
-        )
-    if file is None and click.get_current_context().get_parameter_source("max_age") is not ParameterSource.DEFAULT:
-        raise click.UsageError("--max-age bounds the age of a saved plan: name it with --plan")
+    if only_model and use_case == PLATFORM:
+        raise click.UsageError("--only-model is for use cases; the platform has no model")
+    _check_options(file, refresh=refresh, create=create, remove_endpoint=remove_endpoint, only_model=only_model)
     target = deployable.load_deployable(use_case, environment, state)
     connection.use_environment(environment, state)
     progress = Progress(err=as_json)
     with progress.stage("engine") as stage:
         found = bootstrap.ensure_cli(stage.print_line)
         stage.result = f"Pulumi {found.origin} in {found.folder}"
+    if only_model and isinstance(target, Target):
+        _promote(target, progress, patience, as_json=as_json)
+        return
     with progress.stage("check") as stage:
         order = _check_request(
             target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage
@@ -102,6 +120,56 @@ def deploy(
         return
     update = _deploy(order, progress, as_json=as_json)
     _report(order, update, progress, as_json=as_json)
+
+
+def _check_options(file: Path | None, *, refresh: bool, create: bool, remove_endpoint: bool, only_model: bool) -> None:
+    """Refuse options that cannot be combined.
+
+    Raises:
+        click.UsageError: They cannot.
+    """
+    if file and (refresh or create or remove_endpoint):
+        option = "--refresh" if refresh else "--create" if create else "--remove-endpoint"
+        raise click.UsageError(
+            f"{option} cannot be combined with --plan: a plan is bound to the stack as it was; make a new plan instead"
+        )
+    if file is None and click.get_current_context().get_parameter_source("max_age") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--max-age bounds the age of a saved plan: name it with --plan")
+    given = {"--plan": bool(file), "--refresh": refresh, "--create": create, "--remove-endpoint": remove_endpoint}
+    if only_model and (others := [name for name, is_given in given.items() if is_given]):
+        raise click.UsageError(f"{', '.join(others)} cannot be combined with --only-model")
+    source = click.get_current_context().get_parameter_source("patience")
+    if not only_model and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--patience bounds the wait of --only-model: name it, too")
+
+
+def _promote(target: Target, progress: Progress, patience: timedelta, *, as_json: bool) -> None:
+    """Deploy the newest approved model alone, and report it; tell the topic of what is refused or fails.
+
+    Raises:
+        CliError: It was refused, or failed.
+    """
+    try:
+        done = promotion.promote_newest_model(target, progress, patience.total_seconds())
+    except CliError as error:
+        if untold := topic.tell_people(target, f"{target.stack}: the approved model does not serve", str(error)):
+            say(f"warning: {untold}", err=True)
+        raise
+    if as_json:
+        served = build_endpoint_document(target, done.endpoint)
+        write_json(
+            {
+                "stack": target.stack,
+                "version": done.version,
+                "deployed": done.deployed,
+                "endpoint": served,
+                "stages": dict(progress.took),
+                "result": "succeeded",
+            }
+        )
+        return
+    how = f"deployed: {', '.join(f'version {each}' for each in done.deployed)}" if done.deployed else "nothing to do"
+    say(f"endpoint {done.endpoint.name} serves version {done.version}; {how}")
 
 
 # -- before ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from cli.stack import deployable
 from cli.stack.deployable import Deployable
 from cli.stack.target import Target
 from engine import bootstrap
+from millrace.inventory import JobVariable
 
 #: The maximum number of changes that are listed by name.
 _NAMED = 6
@@ -21,7 +22,11 @@ _COMPONENT = "$millrace:index:BlueGreenEndpoint$"
 _ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
 #: The properties that differ when only the model is new, by type. The model and its configuration get new names.
 _BY_MODEL = {
-    "aws:sagemaker/model:Model": {"name", "primaryContainer.modelPackageName"},
+    "aws:sagemaker/model:Model": {
+        "name",
+        "primaryContainer.modelPackageName",
+        f"primaryContainer.environment.{JobVariable.MODEL_PACKAGE}",
+    },
     "aws:sagemaker/endpointConfiguration:EndpointConfiguration": {"name", "productionVariants[0].modelName"},
     _ENDPOINT: {"endpointConfigName"},
 }

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from cli.console import interrupts
 from cli.console.errors import CliError
-from cli.pulumi.process import Deployed, Note, run_or_raise
+from cli.pulumi.process import Deployed, LockedError, Note, run_or_raise
 
 #: How long to wait for another update of the stack, seconds.
 PATIENCE = 900.0
@@ -93,23 +93,28 @@ def is_alive(lock: Mapping[str, Any]) -> bool:
         return False
 
 
-def wait_for_lock(target: Deployed, note: Note) -> None:
+def wait_for_lock(
+    target: Deployed, note: Note, patience: float = PATIENCE, *, clears_stale: bool | None = None
+) -> None:
     """Wait for a running update of the stack, up to a limit, and clear the lock of one that was killed.
 
     Args:
         target: The stack.
         note: Called with each progress message.
+        patience: The limit in seconds.
+        clears_stale: Whether to clear the lock of an update that was killed, which its process's absence from this
+            machine proves; None does so for a local stack.
 
     Raises:
-        CliError: When the update still runs after the limit, or the stack of an account is locked by one that was
-            killed.
+        LockedError: When the update still runs after the limit.
+        CliError: When the stack is locked by one that was killed, and its lock is not to be cleared.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while holder := next((lock for lock in list_locks(target.stack) if is_alive(lock)), None):
         who = f"process {holder['pid']} on {holder['hostname']}"
         note(f"waiting for {who}, which updates the stack")
         if time.monotonic() > deadline:
-            raise CliError(
+            raise LockedError(
                 f"stack {target.stack}",
                 f"is being updated by {who}",
                 fix=f"wait until it is done, or stop it and run `pulumi cancel --stack {target.stack}`",
@@ -117,7 +122,7 @@ def wait_for_lock(target: Deployed, note: Note) -> None:
         interrupts.sleep(0.2)
     if not list_locks(target.stack):
         return
-    if not target.is_local:
+    if not (target.is_local if clears_stale is None else clears_stale):
         raise CliError(
             f"stack {target.stack}",
             "is locked by an update that was killed",

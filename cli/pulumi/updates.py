@@ -97,7 +97,14 @@ class UpdateError(CliError):
 
 
 def update_stack(
-    target: Deployed, note: Note, *, create: bool = True, plan: Path | None = None, refresh: bool | None = None
+    target: Deployed,
+    note: Note,
+    *,
+    create: bool = True,
+    plan: Path | None = None,
+    refresh: bool | None = None,
+    patience: float = locks.PATIENCE,
+    clears_stale: bool | None = None,
 ) -> Update:
     """Run `pulumi up` of the target's stack.
 
@@ -107,6 +114,8 @@ def update_stack(
         create: Whether to create the stack when it does not exist.
         plan: A saved plan, which the update may not exceed.
         refresh: Whether to refresh the state first; None does so for a local stack without a plan.
+        patience: Seconds to wait for another update of the stack.
+        clears_stale: Whether to clear the lock of an update that was killed; None does so for a local stack.
 
     Returns:
         What the update did.
@@ -120,13 +129,18 @@ def update_stack(
     # the state as it was.
     if refresh if refresh is not None else target.is_local and plan is None:
         options.append("--refresh")
-    if not target.is_local:
+    deadline = time.monotonic() + patience
+
+    def up() -> Update:
+        locks.wait_for_lock(target, note, max(0.0, deadline - time.monotonic()), clears_stale=clears_stale)
         return _up(target, note, options, create=create)
-    deadline = time.monotonic() + locks.PATIENCE
+
+    if not target.is_local:
+        return up()
     with locks.hold_lock(target, note, deadline):
         while True:
             try:
-                return _up(target, note, options, create=create)
+                return up()
             except LockedError:
                 # Another update began after the lock was checked.
                 if time.monotonic() > deadline:
@@ -135,7 +149,6 @@ def update_stack(
 
 
 def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Update:
-    locks.wait_for_lock(target, note)
     if create:
         create_stack(target)
     if target.is_local and "--plan" not in options:

@@ -201,7 +201,11 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def increment_counter(self, counter: str) -> int:
-        """Return the next number of a counter that never decreases, starting at 1."""
+        """Return the next number of a counter that never decreases, starting at 1.
+
+        Args:
+            counter: The counter's name; it begins with its first use.
+        """
         with self.transaction():
             row = self._db.execute(
                 "INSERT INTO counters (name, value) VALUES (?, 1)"

@@ -17,7 +17,7 @@ from local import client
 from local.core.protocol import load_service_model
 from local.core.store import Store
 from local.services.moto.mount import SERVICES
-from local.services.sagemaker.operations import list_operations
+from local.services.operations import list_operations
 
 from .conftest import CloudDaemon, make_roles
 

@@ -13,6 +13,7 @@ from local.provider.types import TYPES
 
 #: Paths that the SDK has and this provider refuses by name.
 REFUSED = {
+    "aws:codebuild/project:Project": "projectVisibility resourceAccessRole",
     "aws:s3/bucket:Bucket": "accelerationStatus acl bucketNamespace bucketPrefix corsRules grants lifecycleRules"
     " logging objectLockConfiguration policy replicationConfiguration requestPayer serverSideEncryptionConfiguration"
     " versioning website",

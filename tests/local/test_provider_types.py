@@ -126,7 +126,11 @@ ALARM = {
     "dimensions": {"Endpoint": "flights", "Variant": "AllTraffic"},
 }
 
-NOT_IN_MOTO = {"aws:cloudwatch/compositeAlarm:CompositeAlarm", "aws:s3/bucketNotification:BucketNotification"}
+NOT_IN_MOTO = {
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm",
+    "aws:codebuild/project:Project",
+    "aws:s3/bucketNotification:BucketNotification",
+}
 
 #: For each type: its inputs, and those after a change in place (None where every change replaces).
 CASES: dict[str, Any] = {

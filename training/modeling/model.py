@@ -100,6 +100,9 @@ class Model:
     def compute_features(self, rows: Columns) -> dict[str, Array]:
         """Return the features of joined rows.
 
+        Args:
+            rows: The columns of n joined rows.
+
         Raises:
             DataError: When they are not those that the model was fitted on.
         """

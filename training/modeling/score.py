@@ -70,6 +70,9 @@ def score_with(folder: Path, rows: Columns, scratch: Path) -> Scored:
         rows: The columns of n joined rows, with the key.
         scratch: A folder for the files that are exchanged; it is not emptied.
 
+    Returns:
+        What its code makes of the rows, in their order.
+
     Raises:
         DataError: When its code cannot score them.
     """

@@ -6,6 +6,7 @@ from local.provider.errors import UnknownTypeError
 from local.provider.resources import Resource
 from local.provider.types import (
     cloudwatch,
+    codebuild,
     ecr,
     events,
     iam,
@@ -21,7 +22,23 @@ from local.provider.types import (
     ssm,
 )
 
-_MODULES = (s3, s3_objects, kms, iam, sagemaker, cloudwatch, logs, events, scheduler, sns, sqs, scaling, ssm, ecr)
+_MODULES = (
+    s3,
+    s3_objects,
+    kms,
+    iam,
+    sagemaker,
+    cloudwatch,
+    codebuild,
+    logs,
+    events,
+    scheduler,
+    sns,
+    sqs,
+    scaling,
+    ssm,
+    ecr,
+)
 
 TYPES: dict[str, Resource] = {kind.token: kind() for module in _MODULES for kind in module.TYPES}
 

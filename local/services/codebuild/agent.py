@@ -46,7 +46,11 @@ class Agent:
         self._export(_SUCCEEDING, "1")
 
     def run(self) -> int:
-        """Run all phases; return 0 where each has succeeded."""
+        """Run the phases, until one fails that ends the build.
+
+        Returns:
+            The exit code: 0 where each phase has succeeded.
+        """
         succeeded = True
         for phase in self._phases:
             self._note({"phase": phase["name"], "started": time.time()})

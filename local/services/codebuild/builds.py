@@ -36,7 +36,11 @@ _OF_SOURCE = {"sourceTypeOverride": "type", "sourceLocationOverride": "location"
 
 
 def start_build(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Start a build of a project and return at once; it runs in the background."""
+    """Start a build of a project and return at once; it runs in the background.
+
+    Returns:
+        The build, which is in progress.
+    """
     check_start(params)
     project = require_project(call, params["projectName"])
     with call.store.transaction():

@@ -30,7 +30,12 @@ class AccessError(LocalError):
 
 
 def make_condition_keys(principal: str, arn: str) -> dict[str, str]:
-    """Return the condition keys of a call that a service makes on behalf of ``arn``."""
+    """Return the condition keys of a call that a service makes on behalf of a resource.
+
+    Args:
+        principal: The service.
+        arn: The resource, which policies see as ``aws:SourceArn``.
+    """
     keys = {"aws:sourcearn": arn, "aws:sourceaccount": ACCOUNT, "aws:securetransport": "true"}
     if principal == "cloudwatch.amazonaws.com":
         keys["aws:sourceowner"] = ACCOUNT

@@ -42,7 +42,11 @@ _ARNS = frozenset(
 
 
 def with_stored_names(handler: Handler) -> Handler:
-    """Return a handler that gets the stored spelling of all resource names and ARNs in its parameters."""
+    """Return a handler that gets the stored spelling of all resource names and ARNs in its parameters.
+
+    Args:
+        handler: The handler of one of SageMaker's operations.
+    """
 
     @wraps(handler)
     def resolved(call: Call, params: dict[str, Any]) -> dict[str, Any]:
