@@ -5,12 +5,18 @@ SHELL := /bin/bash
 EVIDENTLY := from pathlib import Path; from tests.clients.__main__ import make_python_environment as make; \
     print(make(Path("benchmarks/requirements-evidently.lock"), "evidently"))
 
-.PHONY: up test pytest lint types layers engine browser docs fleet clients faults bench bench-monitor rates lock setup
+.PHONY: up deployer test pytest lint types layers engine browser docs fleet clients faults bench bench-monitor rates lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
 up: setup
 	@$(BIN)/millrace up
+
+# What a build that deploys models needs: an interpreter on PATH that has the locked packages is used as it is.
+deployer:
+	@prefix=$$(python -c 'import sys; print(sys.prefix)' 2>/dev/null); \
+	if cmp -s requirements.lock "$$prefix/.lock"; then ln -sfn "$$prefix" .venv; \
+	else $(MAKE) --no-print-directory setup engine; fi
 
 # The checks run beside the tests: most of them keep one core busy.
 test:
@@ -78,7 +84,7 @@ setup: .venv/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock; \
 	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock; \
 	$(BIN)/uv pip install --quiet --no-deps --editable .; \
-	touch $@
+	cp requirements.lock .venv/.lock; touch $@
 
 # How often decisions are wrong, on made data of which the truth is known; some minutes.
 rates: setup

@@ -11,10 +11,12 @@ import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from components.platform import Platform, PlatformArgs, make_shared_lake
 from millrace import Environment, MillraceError
+from millrace.environment import Deployer
 from millrace.names import PLATFORM, ROLLBACK_REPORT
 from queries import keys, packages, pauses
 from queries.client import make_client
 from training import bundle
+from training.source_archive import build_source_archive
 
 HERE = Path(__file__).parent
 
@@ -48,8 +50,23 @@ def create_use_case(name: str) -> MlopsStack:
     if names.shared_lake:
         lake = make_shared_lake(names, partition, keys.find_key(client("kms"), names.lake_alias))
     paused = pause.only if pause else ()
-    report = os.environ.get(ROLLBACK_REPORT)
-    args = MlopsStackArgs(declared, environment, number, partition, built, package, lake, paused, report)
+    source = None
+    if environment.promotion.by is Deployer.BUILD:
+        committed = not environment.is_ephemeral
+        source = build_source_archive(HERE, HERE / ".millrace" / "sources", committed=committed)
+    args = MlopsStackArgs(
+        declared,
+        environment,
+        number,
+        partition,
+        built,
+        package,
+        lake,
+        paused,
+        os.environ.get(ROLLBACK_REPORT),
+        source,
+        os.environ.get("PULUMI_BACKEND_URL", ""),
+    )
     return MlopsStack(name, args)
 
 

@@ -3,10 +3,27 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_aws as aws
+
+
+@dataclass
+class DeployAccess:
+    """What builds may use that deploy models.
+
+    Attributes:
+        project: The name of the CodeBuild project, and of the rule that starts it.
+        source: The key of the archive in the lake.
+        backend: The URL of Pulumi's backend; of one in S3, the builds may use the bucket.
+    """
+
+    project: str
+    source: str
+    backend: str = ""
 
 
 @dataclass
@@ -28,6 +45,7 @@ class AccessArgs:
         dead_letter_queue: Name of the queue for what a schedule could not start.
         topic: Name of the topic on which jobs tell people what they should know; empty where there is none.
         parameters: Names of the SSM parameters with what people have decided.
+        deploys: What builds need that deploy models; None creates no role for them.
     """
 
     account: str
@@ -42,6 +60,7 @@ class AccessArgs:
     dead_letter_queue: str = ""
     topic: str = ""
     parameters: Sequence[str] = ()
+    deploys: "DeployAccess | None" = None
     partition: str = "aws"
     prefix: str = ""
 
@@ -59,7 +78,7 @@ Statement = dict[str, Any]
 
 
 class Access(pulumi.ComponentResource):
-    """The four roles of a use case: pipeline, job, endpoint and trigger.
+    """The roles of a use case: pipeline, job, endpoint, trigger, and deploy where builds deploy its models.
 
     Creates a Role and a RolePolicy for each. A policy names `*` as its resource only where AWS has no other way. Trust
     is narrowed to this account and to the resources that may assume the role.
@@ -69,6 +88,7 @@ class Access(pulumi.ComponentResource):
     job_role_arn: pulumi.Output[str]
     endpoint_role_arn: pulumi.Output[str]
     trigger_role_arn: pulumi.Output[str]
+    deploy_role_arn: "pulumi.Output[str] | None"
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("millrace:index:Access", name, None, opts)
@@ -88,6 +108,14 @@ class Access(pulumi.ComponentResource):
             *(args.arn("events", f"rule/{pipeline}-*") for pipeline in args.pipelines),
             args.arn("scheduler", "schedule-group/default"),
         ]
+        self.deploy_role_arn = None
+        if args.deploys:
+            project = args.arn("codebuild", f"project/{args.deploys.project}")
+            start.append(_allow(["codebuild:StartBuild"], [project]))
+            triggers.append(args.arn("events", f"rule/{args.deploys.project}"))
+            self.deploy_role_arn = self._role(
+                name, "deploy", args, "codebuild.amazonaws.com", project, _deploy_statements(args), passes=endpoint
+            )  # fmt: skip
         trigger = self._role(
             name, "trigger", args, ["events.amazonaws.com", "scheduler.amazonaws.com"], triggers, lambda *_: start
         )
@@ -101,6 +129,7 @@ class Access(pulumi.ComponentResource):
                 "jobRoleArn": job,
                 "endpointRoleArn": endpoint,
                 "triggerRoleArn": trigger,
+                **({"deployRoleArn": self.deploy_role_arn} if self.deploy_role_arn else {}),
             }
         )
 
@@ -289,3 +318,69 @@ def _pipeline_statements(args: AccessArgs) -> Any:
         ]
 
     return statements
+
+
+def _deploy_statements(args: AccessArgs) -> Any:
+    deploys = args.deploys
+    assert deploys is not None
+
+    def statements(bucket_arn: str, key_arn: str) -> list[Statement]:
+        group, sagemaker = args.model_package_group, partial(args.arn, "sagemaker")
+        registry = [sagemaker(f"model-package-group/{group}"), sagemaker(f"model-package/{group}/*")]
+        # Names of models and configurations begin with the endpoint's.
+        serving = [sagemaker(f"{kind}/{args.endpoint}*") for kind in ("model", "endpoint-config")]
+        alarms = [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]
+        verbs = [
+            "CreateModel",
+            "DescribeModel",
+            "CreateEndpointConfig",
+            "DescribeEndpointConfig",
+            "AddTags",
+            "ListTags",
+        ]
+        endpoint = ["CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "AddTags", "ListTags"]
+        found = [
+            _allow(
+                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+                [args.arn("logs", f"log-group:/aws/codebuild/{deploys.project}*")],
+            ),
+            # The archive with the revision, and whether the archive of a model exists.
+            *_lake(args, bucket_arn, key_arn, write=False),
+            _allow(["s3:GetObjectVersion"], [f"{bucket_arn}/{deploys.source}"]),
+            _allow(
+                [
+                    "sagemaker:ListModelPackages",
+                    "sagemaker:DescribeModelPackage",
+                    "sagemaker:DescribeModelPackageGroup",
+                    # A model whose rollout is rolled back is rejected.
+                    "sagemaker:UpdateModelPackage",
+                ],
+                registry,
+            ),
+            _allow([f"sagemaker:{verb}" for verb in verbs], serving),
+            _allow([f"sagemaker:{verb}" for verb in endpoint], [sagemaker(f"endpoint/{args.endpoint}")]),
+            # The endpoint's alarms are created with its first model.
+            _allow(["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"], alarms),
+            _allow(
+                ["ssm:GetParameter", "ssm:GetParameters"], [args.arn("ssm", f"parameter/millrace/{args.endpoint}/*")]
+            ),
+            _allow(["sns:Publish"], [args.arn("sns", args.topic)]),
+            # They support no resources.
+            _allow(["kms:ListAliases", "cloudwatch:ListMetrics"], ["*"]),
+        ]
+        return [*found, *_backend(args, deploys.backend)]
+
+    return statements
+
+
+def _backend(args: AccessArgs, url: str) -> list[Statement]:
+    """Return the statements for Pulumi's state in a bucket; other backends have access of their own."""
+    parts = urlsplit(url)
+    if parts.scheme != "s3":
+        return []
+    bucket = f"arn:{args.partition}:s3:::{parts.netloc}"
+    below = f"{bucket}{parts.path.rstrip('/')}/.pulumi/*"
+    return [
+        _allow(["s3:ListBucket"], [bucket]),
+        _allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [below]),
+    ]

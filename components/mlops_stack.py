@@ -14,7 +14,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import workflow
-from components.access import Access, AccessArgs
+from components.access import Access, AccessArgs, DeployAccess
 from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from components.dead_letters import DeadLetters, DeadLettersArgs
@@ -23,6 +23,7 @@ from components.feature_publishing import FeaturePublishing, FeaturePublishingAr
 from components.feature_store import FeatureStore, FeatureStoreArgs, FeatureType
 from components.model_registry import ModelRegistry, ModelRegistryArgs
 from components.notifications import Notifications, NotificationsArgs
+from components.promotion import Promotion, PromotionArgs
 from components.retraining import Retraining, RetrainingArgs
 from components.schedule import ScheduleArgs
 from components.steps import Definition
@@ -36,6 +37,7 @@ from millrace.names import (
     ERRORS,
     LATENCY,
     OFFLINE,
+    SOURCE,
     UNDELIVERED,
     VARIANT,
     Names,
@@ -59,6 +61,8 @@ class MlopsStackArgs:
         shared_lake: The platform's lake, where the environment shares it; None creates a lake of the stack's own.
         paused: The triggers that are paused, of `retraining`, `monitor` and `features`.
         rollback_report: The file to which a rolled-back deployment is written, as JSON; None writes none.
+        source: The archive of the deployed revision, named by its content; None where no build deploys models.
+        backend: The URL of the Pulumi backend that has the stack's state; empty where it is not known.
     """
 
     use_case: UseCase
@@ -70,6 +74,8 @@ class MlopsStackArgs:
     shared_lake: Lake | None = None
     paused: Collection[str] = ()
     rollback_report: str | None = None
+    source: Path | None = None
+    backend: str = ""
 
     @property
     def names(self) -> Names:
@@ -81,8 +87,9 @@ class MlopsStack(pulumi.ComponentResource):
     """All resources of a use case, from its declaration.
 
     Creates Notifications, DataLake (unless it shares the platform's) with the code in it, Access, FeatureStore for each
-    table, ModelRegistry, FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, and a
-    BlueGreenEndpoint once a package is approved; until then the endpoint is pending, which is not a failure.
+    table, ModelRegistry, FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, Promotion where
+    builds deploy what is approved, and a BlueGreenEndpoint once a package is approved; until then the endpoint is
+    pending, which is not a failure.
     """
 
     endpoint_name: pulumi.Output[str]
@@ -131,6 +138,8 @@ class MlopsStack(pulumi.ComponentResource):
         )
         monitor = self._make_monitor(code)
         self._make_retraining(training)
+        if args.source:
+            self._make_promotion(args.source)
         endpoint = self._make_endpoint(registry) if args.approved_package else None
 
         self.endpoint_name = endpoint.endpoint_name if endpoint else pulumi.Output.from_input(names.endpoint)
@@ -224,6 +233,11 @@ class MlopsStack(pulumi.ComponentResource):
                 dead_letter_queue=names.dead_letters,
                 topic=names.stack,
                 parameters=(names.snooze_parameter, names.answer_parameter),
+                deploys=(
+                    DeployAccess(names.promotion, names.key(SOURCE, args.source.name), args.backend)
+                    if args.source
+                    else None
+                ),
                 partition=args.partition,
             ),
             self._child,
@@ -380,6 +394,38 @@ class MlopsStack(pulumi.ComponentResource):
             self._child,
         )
 
+    def _make_promotion(self, source: Path) -> None:
+        args, names, declared = self._args, self._names, self._args.environment.promotion
+        assert self._access.deploy_role_arn is not None
+        # Old revisions are kept: a build that is running may still need one.
+        uploaded = aws.s3.BucketObjectv2(
+            f"{names.stack}-source",
+            bucket=self._lake.bucket_name,
+            key=names.key(SOURCE, source.name),
+            source=pulumi.FileAsset(str(source)),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+        )
+        Promotion(
+            names.promotion,
+            PromotionArgs(
+                project_name=names.promotion,
+                failures_name=names.promotion_failures,
+                model_package_group=names.model_package_group,
+                source=pulumi.Output.concat(uploaded.bucket, "/", uploaded.key),
+                install=["make deployer"],
+                deploy=[_render_deployment(args.use_case.name, args.environment.name)],
+                role_arn=self._access.deploy_role_arn,
+                trigger_role_arn=self._access.trigger_role_arn,
+                topic_arn=self._tell[0],
+                dead_letter_arn=self._dead_letter_arn,
+                image=declared.build_image,
+                compute_type=declared.build_compute,
+                minutes=declared.build_minutes,
+                variables={"PULUMI_BACKEND_URL": args.backend} if args.backend else {},
+            ),
+            self._child,
+        )
+
     # -- serving -------------------------------------------------------------------------------------------------------
 
     def _make_endpoint(self, registry: ModelRegistry) -> BlueGreenEndpoint:
@@ -411,3 +457,8 @@ class MlopsStack(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[registry]),
         )
+
+
+def _render_deployment(use_case: str, environment: str) -> str:
+    """Return the command by which a build deploys the newest approved model."""
+    return f".venv/bin/python -m cli.main deploy {use_case} --env {environment} --only-model --yes"

@@ -68,11 +68,37 @@ REVIEW = "pr-"
 RESERVED = ("AWS_", "SAGEMAKER_", "SM_", "MILLRACE_")
 
 
-class Promotion(StrEnum):
+class ApprovalMode(StrEnum):
     """The way in which a registered model is approved for serving."""
 
     MANUAL = "manual"
     AUTOMATIC = "automatic"
+
+
+class Deployer(StrEnum):
+    """What deploys a model once it is approved, and the one before it once it is rejected."""
+
+    PERSON = "person"
+    BUILD = "build"
+
+
+class Promotion(Part):
+    """The way from a registered model to one that serves; `promotion: automatic` stands for `approval: automatic`."""
+
+    approval: ApprovalMode = ApprovalMode.MANUAL
+    """Manual by default: a person checks a model before it decides about people."""
+    by: Deployer = Deployer.PERSON
+    """A person, with `millrace deploy`, or a CodeBuild project that the decision starts."""
+    build_image: str = Field(default="aws/codebuild/amazonlinux-x86_64-standard:5.0", min_length=1)
+    """The image of the builds: one of CodeBuild's with Python 3.11, or the team's own."""
+    build_compute: str = Field(default="BUILD_GENERAL1_MEDIUM", pattern=r"^BUILD_GENERAL1_(SMALL|MEDIUM|LARGE)$")
+    """Their compute type; Pulumi and its providers need about 4 GB."""
+    build_minutes: int = Field(default=90, ge=30, le=2160)
+    """Their timeout: a rollout takes up to an hour."""
+
+
+def _read_promotion(value: Any) -> Any:
+    return {"approval": value} if isinstance(value, str) else value
 
 
 class Lake(StrEnum):
@@ -92,8 +118,8 @@ class Environment(Part):
         "123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace:local"
     )
     """The runtime image of jobs and endpoints; outside `local`, pinned by digest."""
-    promotion: Promotion = Promotion.MANUAL
-    """Manual by default: a person checks a model before it decides about people."""
+    promotion: Annotated[Promotion, BeforeValidator(_read_promotion)] = Promotion()
+    """Who approves a model, and what deploys it then."""
     job_instance: Instance = "ml.m5.large"
     endpoint_instance: Instance = "ml.m5.large"
     endpoint_count: int = Field(default=1, ge=1, le=100)

@@ -143,7 +143,7 @@ def make_job_variables(environment: Environment, names: Names, topic: str = "") 
         **environment.variables,
         JobVariable.ENVIRONMENT.value: names.environment,
         JobVariable.ACCOUNT.value: names.account,
-        JobVariable.PROMOTION.value: environment.promotion.value,
+        JobVariable.PROMOTION.value: environment.promotion.approval.value,
     }
     if environment.replay_from is not None:
         variables[JobVariable.CLOCK.value] = names.uri(CLOCK_KEY)

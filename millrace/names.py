@@ -26,8 +26,11 @@ SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, 
     "code",
 )
 
+#: The folder of the lake with the revisions that builds deploy models from.
+SOURCE = "source"
+
 #: The folders of the lake that Millrace writes to.
-LAKE_FOLDERS = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE)
+LAKE_FOLDERS = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE, SOURCE)
 
 #: The stack of the resources that use cases share is `platform-<environment>`; no use case may have this name.
 PLATFORM = "platform"
@@ -220,6 +223,16 @@ class Names:
     def retraining_recheck(self) -> str:
         """The schedule that starts the training pipeline again while one of its alarms stays in ALARM."""
         return f"{self.training_pipeline}-recheck"
+
+    @property
+    def promotion(self) -> str:
+        """The project that deploys what is approved, and the rule that starts it."""
+        return f"{self.stack}-promotion"
+
+    @property
+    def promotion_failures(self) -> str:
+        """The rule that tells of builds that end before they can tell anybody."""
+        return f"{self.stack}-promotion-failures"
 
     @property
     def dead_letters(self) -> str:

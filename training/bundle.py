@@ -23,8 +23,8 @@ SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", 
 
 #: Folders of the repository whose modules are shipped.
 _SHIPPED = ("training", "millrace", "queries")
-#: Modules of these packages that only tests use.
-_FOR_TESTS = frozenset({"fake.py"})
+#: Modules of these packages that no job uses.
+_LEFT_OUT = frozenset({"fake.py", "source_archive.py"})
 
 _MAIN = "from training.__main__ import main\n\nmain()\n"
 
@@ -119,7 +119,7 @@ def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
 
 def _sources(repository: Path, package: Path) -> Iterator[Path]:
     for name in _SHIPPED:
-        yield from (path for path in (repository / name).rglob("*.py") if path.name not in _FOR_TESTS)
+        yield from (path for path in (repository / name).rglob("*.py") if path.name not in _LEFT_OUT)
     yield repository / "stacks" / "__init__.py"
     for path in package.rglob("*"):
         relative = path.relative_to(package)

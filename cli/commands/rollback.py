@@ -21,7 +21,7 @@ from cli.console.output import format_duration, format_time, json_option, print_
 from cli.deployment import expected_changes, rollout
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
-from millrace.environment import Promotion
+from millrace.environment import ApprovalMode
 from queries.endpoints import IN_PROGRESS
 from queries.packages import APPROVED, REJECTED
 
@@ -326,7 +326,7 @@ def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[st
     if endpoint:
         say(f"endpoint {endpoint.name} serves version {plan.to.version} again")
         say(f"next: {following}")
-        if target.environment.promotion is Promotion.AUTOMATIC:
+        if target.environment.promotion.approval is ApprovalMode.AUTOMATIC:
             say(
                 f"promotion is automatic: until you know why version {plan.endpoint.version} failed, keep training "
                 f"from approving a similar model: millrace pause {render_arguments(target)} --only retraining"

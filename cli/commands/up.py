@@ -23,7 +23,7 @@ from cli.stack import connection
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from engine import bootstrap
-from millrace.environment import Promotion
+from millrace.environment import ApprovalMode
 from millrace.names import CAPTURE
 from queries.packages import APPROVED, PENDING
 from queries.pipelines import SUCCEEDED
@@ -165,7 +165,7 @@ def _find_decision(run: Run, stage: Stage) -> None:
     )
     if run.approved and run.waiting and run.waiting.version < run.approved.version:
         run.waiting = None
-    how = "by the gate" if target.environment.promotion is Promotion.AUTOMATIC else "by a person"
+    how = "by the gate" if target.environment.promotion.approval is ApprovalMode.AUTOMATIC else "by a person"
     if run.approved:
         stage.result = f"version {run.approved.version}, approved {how}"
     if run.waiting:

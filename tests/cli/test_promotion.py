@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.e2e.stand import raise_alarm_during_bake
+from tests.local.hosted import eventually
 from tests.local.watched import Queue
 
 from .stand_in import DEV, LAKE, STACK, Account, account
@@ -166,3 +169,116 @@ def test_a_model_whose_rollout_is_rolled_back_is_rejected(account: Account) -> N
     assert found["ModelApprovalStatus"] == "Rejected"
     assert f"its rollout was rolled back by {STACK}-errors" in found["ApprovalDescription"]
     assert get_served(account) == 5
+
+
+# -- by builds ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(account: Account) -> Account:
+    """Return the account once builds deploy what is approved."""
+    account.edit(CONFIG, "promotion: manual", "promotion: {by: build}")
+    account.git("commit", "--quiet", "--all", "--message", "builds")
+    if "Approved" not in account.approvals():
+        account.register()
+        set_approval(account, len(account.approvals()), "Approved")
+    account.millrace("deploy", "flights", *DEV, "--yes")
+    return account
+
+
+def list_builds(account: Account) -> list[dict[str, Any]]:
+    codebuild = account.client("codebuild")
+    ids = codebuild.list_builds_for_project(projectName=f"{STACK}-promotion")["ids"]
+    return list(codebuild.batch_get_builds(ids=ids)["builds"]) if ids else []
+
+
+def wait_for_builds(account: Account, count: int) -> list[dict[str, Any]]:
+    """Return all builds once there are as many and all are complete, the newest first."""
+
+    def complete() -> list[dict[str, Any]] | None:
+        found = list_builds(account)
+        return found if len(found) >= count and all(each["buildComplete"] for each in found) else None
+
+    return list(eventually(complete, 240))
+
+
+def read_build_log(account: Account, build: dict[str, Any]) -> str:
+    logs = build["logs"]
+    events = account.client("logs").get_log_events(
+        logGroupName=logs["groupName"], logStreamName=logs["streamName"], startFromHead=True
+    )["events"]
+    return "\n".join(event["message"] for event in events)
+
+
+class Load:
+    """Requests, one after the other, while a model is replaced."""
+
+    def __init__(self, account: Account) -> None:
+        self._runtime, self._stop = account.client("sagemaker-runtime"), threading.Event()
+        self.answered, self.failures = 0, list[str]()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = self._runtime.invoke_endpoint(EndpointName=STACK, Body=b"{}", ContentType="application/json")
+                answer["Body"].read()
+                self.answered += 1
+            except (ClientError, BotoCoreError) as error:
+                self.failures.append(str(error))
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def test_what_is_approved_serves_by_itself_and_so_does_its_predecessor(built: Account) -> None:
+    before = get_served(built)
+    built.register()
+    newest = len(built.approvals())
+    with Load(built) as load:
+        set_approval(built, newest, "Approved")
+        (build,) = wait_for_builds(built, 1)
+        assert build["buildStatus"] == "SUCCEEDED", read_build_log(built, build)
+        assert f"serves version {newest}; deployed: version {newest}" in read_build_log(built, build)
+        assert get_served(built) == newest
+        set_approval(built, newest, "Rejected")
+        builds = wait_for_builds(built, 2)
+        assert {each["buildStatus"] for each in builds} == {"SUCCEEDED"}, read_build_log(built, builds[0])
+        assert get_served(built) == before
+    assert load.failures == []
+    assert load.answered > 100
+
+
+def test_two_approvals_at_once_leave_the_newer_one_serving(built: Account) -> None:
+    built.register()
+    built.register()
+    newest, count = len(built.approvals()), len(list_builds(built))
+    for version in (newest, newest - 1):
+        set_approval(built, version, "Approved")
+    builds = wait_for_builds(built, count + 2)
+    assert {each["buildStatus"] for each in builds} == {"SUCCEEDED"}, read_build_log(built, builds[0])
+    assert get_served(built) == newest
+
+
+def test_a_build_that_is_stopped_is_told_and_the_next_one_deploys(built: Account, inbox: Queue) -> None:
+    inbox.messages()
+    built.register()
+    newest, count, served = len(built.approvals()), len(list_builds(built)), get_served(built)
+    set_approval(built, newest, "Approved")
+    eventually(lambda: len(list_builds(built)) > count, 60)
+    build = list_builds(built)[0]
+    built.client("codebuild").stop_build(id=build["id"])
+    stopped = wait_for_builds(built, count + 1)[0]
+    assert stopped["buildStatus"] == "STOPPED"
+    (told,) = [each for each in inbox.collect(1) if "build-status" in each["Message"]]
+    assert json.loads(told["Message"])["detail"]["build-status"] == "STOPPED"
+    assert get_served(built) == served
+    again = built.client("codebuild").start_build(projectName=f"{STACK}-promotion")["build"]["id"]
+    done = {each["id"]: each["buildStatus"] for each in wait_for_builds(built, count + 2)}
+    assert done[again] == "SUCCEEDED"
+    assert get_served(built) == newest

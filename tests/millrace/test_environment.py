@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 
 from millrace import DeclarationError, Environment
-from millrace.environment import Promotion
+from millrace.environment import ApprovalMode
 from millrace.rollout import Rollout, Traffic
 
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -19,7 +19,7 @@ REGION = "eu-west-1"
 
 def test_the_defaults_are_safe() -> None:
     local = Environment(name="local")
-    assert local.promotion is Promotion.MANUAL
+    assert local.promotion.approval is ApprovalMode.MANUAL
     assert local.force_destroy is False
     assert local.capture_percent == 100
     assert local.rollout == Rollout(traffic=Traffic.ALL_AT_ONCE, step_percent=10, bake_seconds=300, max_seconds=3000)
@@ -38,7 +38,7 @@ def test_a_full_configuration_is_read_and_round_trips() -> None:
     }
     read = Environment.from_stack("churn-eu-prod-eu", configured, REGION)
     assert read.name == "prod-eu"
-    assert read.promotion is Promotion.AUTOMATIC
+    assert read.promotion.approval is ApprovalMode.AUTOMATIC
     assert read.rollout.traffic is Traffic.LINEAR
     assert read.replay_from == datetime(2013, 4, 1, tzinfo=UTC)
     assert Environment(**read.model_dump(mode="json")) == read
@@ -85,7 +85,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "promotion by nobody",
         {"name": "dev", "image": DIGEST, "promotion": "auto"},
-        ["promotion = 'auto'", "'manual' or 'automatic'", "choose one of them"],
+        ["promotion.approval = 'auto'", "'manual' or 'automatic'", "choose one of them"],
     ),
     (
         "a time of nowhere",

@@ -17,7 +17,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from millrace import Gate, Slice, UseCase
 from millrace.documents import Comparison, Verdict
-from millrace.environment import Promotion
+from millrace.environment import ApprovalMode
 from queries.packages import APPROVED, PENDING, REJECTED
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
@@ -31,7 +31,7 @@ from training.modeling.model import Model
 from training.registry import Package
 
 PACKAGE = Package("arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy/3", 3, "s3://b/k", Path("/nowhere"))
-MANUAL, AUTOMATIC = Promotion.MANUAL, Promotion.AUTOMATIC
+MANUAL, AUTOMATIC = ApprovalMode.MANUAL, ApprovalMode.AUTOMATIC
 BETTER, WORSE, UNCLEAR = (
     Comparison(text=text, rows=500, verdict=verdict)
     for text, verdict in (("better", Verdict.BETTER), ("worse", Verdict.BEATEN), ("unclear", Verdict.UNDECIDED))
@@ -52,7 +52,7 @@ BETTER, WORSE, UNCLEAR = (
     ([], PACKAGE, UNCLEAR, AUTOMATIC, PENDING, "unclear"),
 ])  # fmt: skip
 def test_the_approval_decision(
-    failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion, status: str, reason: str
+    failed: list[str], package: Package | None, comparison: Comparison, mode: ApprovalMode, status: str, reason: str
 ) -> None:
     assert decide_approval(failed, package, comparison, mode) == (status, reason)
 

@@ -28,7 +28,7 @@ from millrace.documents import (
     Slice,
     Verdict,
 )
-from millrace.environment import Promotion
+from millrace.environment import ApprovalMode
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
@@ -211,10 +211,10 @@ def compare_with_champion(
 
 
 def decide_approval(
-    failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion
+    failed: list[str], package: Package | None, comparison: Comparison, mode: ApprovalMode
 ) -> tuple[str, str]:
     """Return the approval status of the model and its reason."""
-    passed = APPROVED if mode is Promotion.AUTOMATIC else PENDING
+    passed = APPROVED if mode is ApprovalMode.AUTOMATIC else PENDING
     if failed:
         return REJECTED, "; ".join(failed)
     if package is None:
@@ -279,12 +279,12 @@ def _metadata(
     }
 
 
-def _promotion(job: Job) -> Promotion:
-    text = job.environment.get(JobVariable.PROMOTION) or Promotion.MANUAL.value
+def _promotion(job: Job) -> ApprovalMode:
+    text = job.environment.get(JobVariable.PROMOTION) or ApprovalMode.MANUAL.value
     try:
-        return Promotion(text)
+        return ApprovalMode(text)
     except ValueError as error:
-        known = ", ".join(mode.value for mode in Promotion)
+        known = ", ".join(mode.value for mode in ApprovalMode)
         raise DeclarationError(
             "environment variables",
             [Diagnosis(f"{JobVariable.PROMOTION}={text!r}", "is not known", expected=f"one of {known}")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,9 @@ _SHELLS: Final = ("sh", "bash", "/bin/sh", "/bin/bash")
 _ROOT = ("version", "env", "phases")
 _ENV = ("shell", "variables", "parameter-store", "exported-variables")
 _PHASE = ("commands", "finally", "on-failure")
+_INSTALL = (*_PHASE, "runtime-versions")
+#: The versions of languages that this machine's builds have.
+_RUNTIMES: Final = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
 
 
 class BuildspecError(LocalError):
@@ -98,7 +102,11 @@ def parse_buildspec(text: str) -> Buildspec:
 def _read_phase(name: str, given: Any) -> Phase:
     where = f"phase {name}"
     phase = _read_mapping(given, where)
-    _refuse_others(phase, _PHASE, where)
+    _refuse_others(phase, _INSTALL if name == "install" else _PHASE, where)
+    for language, version in _read_mapping(phase.get("runtime-versions"), f"{where}: runtime-versions").items():
+        if str(version) != _RUNTIMES.get(language):
+            known = ", ".join(f"{each} {has}" for each, has in _RUNTIMES.items())
+            raise BuildspecError(f"{where}: runtime-versions: {language} {version} is not here; available: {known}")
     if not phase.get("commands"):
         raise BuildspecError(f"{where} has no commands")
     on_failure = phase.get("on-failure", _ON_FAILURE[name])

@@ -22,7 +22,7 @@ _TRUSTED = "codebuild.amazonaws.com"
 def create_project(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Create a project."""
     check_project(params)
-    _require_role(call, params["serviceRole"])
+    _require_role(call, params["name"], params["serviceRole"])
     name, now = params["name"], time.time()
     document: Document = {
         "timeoutInMinutes": 60,
@@ -49,7 +49,7 @@ def update_project(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Change the members that are given."""
     check_project(params)
     if role := params.get("serviceRole"):
-        _require_role(call, role)
+        _require_role(call, params["name"], role)
 
     def changed(document: Document) -> None:
         document |= {key: value for key, value in params.items() if key not in ("name", "badgeEnabled")}
@@ -146,8 +146,8 @@ def _show(document: Document) -> dict[str, Any]:
     return remove_private_members(document)
 
 
-def _require_role(call: Call, arn: str) -> None:
-    """Refuse a role that CodeBuild may not assume.
+def _require_role(call: Call, project: str, arn: str) -> None:
+    """Refuse a role that CodeBuild may not assume for a project.
 
     Raises:
         AwsError: ``InvalidInputException``, in AWS's words.
@@ -157,7 +157,7 @@ def _require_role(call: Call, arn: str) -> None:
         role = call.cloud.client("iam", "us-east-1").get_role(RoleName=arn.rpartition("/")[2])["Role"]
     except ClientError as error:
         raise refusal from error
-    keys = access.make_condition_keys(_TRUSTED, call.build_arn("project/*", "codebuild"))
+    keys = access.make_condition_keys(_TRUSTED, call.build_arn(f"project/{project}", "codebuild"))
     trust = [role["AssumeRolePolicyDocument"]]
     if role["Arn"] != arn or not access.allows(
         trust, action="sts:AssumeRole", resource=arn, principal=_TRUSTED, keys=keys

@@ -163,14 +163,14 @@ class BuildRun:
 
     def _list_base_variables(self, path: str, source: Path) -> dict[str, str]:
         build, version = self.document, self.document.get("resolvedSourceVersion", "")
-        home = self.folder / "home"
-        home.mkdir()
         return {
             "PATH": path,
-            "HOME": str(home),
-            # What tools have downloaded before, as with a local cache on AWS.
-            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
+            # Of this machine's user: tools and what they have downloaded before are found there.
+            "HOME": str(Path.home()),
             "LANG": "C.UTF-8",
+            # A build sees this cloud alone, which stands for every account.
+            "MILLRACE_STATE": str(self.cloud.state),
+            "MILLRACE_STAND_IN": "1",
             "PYTHONUNBUFFERED": "1",
             "CODEBUILD_BUILD_ARN": build["arn"],
             "CODEBUILD_BUILD_ID": build["id"],

@@ -112,7 +112,7 @@ def _check_stacks(checkout: Checkout, found: Row) -> None:
             f"{name}-{each}", config["millrace:environment"], config["aws:region"]
         )
         assert ("encryptionsalt" in document) == (each == "local")
-    assert [environments[each].promotion for each in names.ENVIRONMENTS] == ["automatic"] * 2 + ["manual"] * 2
+    assert [environments[each].promotion.approval for each in names.ENVIRONMENTS] == ["automatic"] * 2 + ["manual"] * 2
     local = environments["local"]
     assert local.force_destroy
     assert local.replay_from is not None

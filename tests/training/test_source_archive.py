@@ -1,0 +1,78 @@
+"""The source archive: named by its content, the same from a checkout and from where it was unpacked."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from training.source_archive import MANIFEST, SourceError, build_source_archive
+
+
+def run_git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "stacks" / "a b").mkdir(parents=True)
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "stacks" / "a b" / "däta.py").write_text("X = 1\n")
+    (folder / "tests" / "test_a.py").write_text("")
+    (folder / ".gitignore").write_text("*.log\n")
+    (folder / "noise.log").write_text("noise")
+    run_git(folder, "init", "--quiet")
+    run_git(folder, "add", "--all")
+    run_git(folder, "commit", "--quiet", "--message", "start")
+    return folder
+
+
+def list_names(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as found:
+        return found.namelist()
+
+
+def test_it_holds_what_git_knows_without_tests(checkout: Path, tmp_path: Path) -> None:
+    made = build_source_archive(checkout, tmp_path / "made", committed=True)
+    assert list_names(made) == [MANIFEST, ".gitignore", "run.sh", "stacks/a b/däta.py"]
+    with zipfile.ZipFile(made) as archive:
+        modes = {each.filename: each.external_attr >> 16 for each in archive.infolist()}
+    assert (modes["run.sh"], modes[".gitignore"]) == (0o100755, 0o100644)
+
+
+def test_a_build_makes_the_same_archive_from_what_it_unpacked(checkout: Path, tmp_path: Path) -> None:
+    made = build_source_archive(checkout, tmp_path / "made", committed=True)
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(made) as archive:
+        archive.extractall(unpacked)
+        for each in archive.infolist():
+            (unpacked / each.filename).chmod((each.external_attr >> 16) & 0o777)
+    # What a build adds is not part of it.
+    (unpacked / "new.pyc").write_text("x")
+    again = build_source_archive(unpacked, tmp_path / "again", committed=True)
+    assert (again.name, again.read_bytes()) == (made.name, made.read_bytes())
+
+
+def test_changes_are_part_of_it_unless_only_commits_may_be_deployed(checkout: Path, tmp_path: Path) -> None:
+    before = build_source_archive(checkout, tmp_path, committed=True)
+    # Tests are not deployed, so that their changes do not matter.
+    (checkout / "tests" / "test_b.py").write_text("")
+    assert build_source_archive(checkout, tmp_path, committed=True) == before
+    (checkout / "new.py").write_text("Y = 2\n")
+    (checkout / "run.sh").unlink()
+    with pytest.raises(SourceError, match=r"not committed, in run\.sh, new\.py"):
+        build_source_archive(checkout, tmp_path, committed=True)
+    changed = build_source_archive(checkout, tmp_path, committed=False)
+    assert changed != before
+    assert list_names(changed) == [MANIFEST, ".gitignore", "new.py", "stacks/a b/däta.py"]
+
+
+def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is no git checkout"):
+        build_source_archive(tmp_path, tmp_path / "made", committed=False)
