@@ -106,6 +106,7 @@ class MlopsStack(pulumi.ComponentResource):
         super().__init__("millrace:index:MlopsStack", name, None, opts)
         self._args, self._names, self._child = args, args.names, pulumi.ResourceOptions(parent=self)
         names, environment = self._names, args.environment
+        self._pipelines = list(list_pipelines(args.use_case, names).values())
         self._keep = not environment.force_destroy
 
         topic = self._make_notifications()
@@ -193,9 +194,6 @@ class MlopsStack(pulumi.ComponentResource):
         )
         return made.lake
 
-    def _pipelines(self) -> list[str]:
-        return list(list_pipelines(self._args.use_case, self._names).values())
-
     def _make_notifications(self) -> Notifications:
         args, names = self._args, self._names
         return Notifications(
@@ -204,7 +202,7 @@ class MlopsStack(pulumi.ComponentResource):
                 topic_name=names.stack,
                 account=args.account,
                 emails=args.environment.notify,
-                pipeline_arns=[self._make_arn("sagemaker", f"pipeline/{each}") for each in self._pipelines()],
+                pipeline_arns=[self._make_arn("sagemaker", f"pipeline/{each}") for each in self._pipelines],
                 dead_letter_arn=self._make_arn("sqs", names.dead_letters),
             ),
             self._child,
@@ -216,7 +214,8 @@ class MlopsStack(pulumi.ComponentResource):
         return f"arn:{args.partition}:{service}:{args.environment.region}:{args.account}:{resource}"
 
     def _make_access(self) -> Access:
-        args, names = self._args, self._names
+        args, names, source = self._args, self._names, self._args.source
+        deploys = DeployAccess(names.promotion, names.key(SOURCE, source.name), args.backend) if source else None
         return Access(
             names.stack,
             AccessArgs(
@@ -225,7 +224,7 @@ class MlopsStack(pulumi.ComponentResource):
                 bucket_arn=self._lake.bucket_arn,
                 key_arn=self._lake.key_arn,
                 prefix=names.key() if names.shared_lake else "",
-                pipelines=self._pipelines(),
+                pipelines=self._pipelines,
                 endpoint=names.endpoint,
                 model_package_group=names.model_package_group,
                 feature_groups=[names.feature_group(table.name) for table in args.use_case.tables],
@@ -233,11 +232,7 @@ class MlopsStack(pulumi.ComponentResource):
                 dead_letter_queue=names.dead_letters,
                 topic=names.stack,
                 parameters=(names.snooze_parameter, names.answer_parameter),
-                deploys=(
-                    DeployAccess(names.promotion, names.key(SOURCE, args.source.name), args.backend)
-                    if args.source
-                    else None
-                ),
+                deploys=deploys,
                 partition=args.partition,
             ),
             self._child,
@@ -245,16 +240,8 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _upload_code(self) -> pulumi.Output[str]:
         """Upload the bundle to the lake and return its file name, which is known once it is uploaded."""
-        bundle, names = self._args.bundle, self._names
-        # Old code is kept, because old models are reproduced with it.
-        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        uploaded = aws.s3.BucketObjectv2(
-            f"{names.stack}-code",
-            bucket=self._lake.bucket_name,
-            key=names.key(CODE, bundle.name),
-            source=pulumi.FileAsset(str(bundle)),
-            opts=kept,
-        )
+        names = self._names
+        uploaded = self._upload_file(CODE, self._args.bundle)
         if self._args.environment.replay_from is not None:
             # The content is only where data time begins; replays change it.
             moved = pulumi.ResourceOptions(parent=self, ignore_changes=["content"])
@@ -267,6 +254,16 @@ class MlopsStack(pulumi.ComponentResource):
                 opts=moved,
             )
         return uploaded.key.apply(lambda key: key.rpartition("/")[2])
+
+    def _upload_file(self, folder: str, file: Path) -> aws.s3.BucketObjectv2:
+        """Upload a file that is named by its content; old ones are kept: old models are reproduced with them."""
+        return aws.s3.BucketObjectv2(
+            f"{self._names.stack}-{folder}",
+            bucket=self._lake.bucket_name,
+            key=self._names.key(folder, file.name),
+            source=pulumi.FileAsset(str(file)),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+        )
 
     def _make_feature_group(self, table: FeatureTable) -> None:
         names = self._names
@@ -397,14 +394,8 @@ class MlopsStack(pulumi.ComponentResource):
     def _make_promotion(self, source: Path) -> None:
         args, names, declared = self._args, self._names, self._args.environment.promotion
         assert self._access.deploy_role_arn is not None
-        # Old revisions are kept: a build that is running may still need one.
-        uploaded = aws.s3.BucketObjectv2(
-            f"{names.stack}-source",
-            bucket=self._lake.bucket_name,
-            key=names.key(SOURCE, source.name),
-            source=pulumi.FileAsset(str(source)),
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
-        )
+        uploaded = self._upload_file(SOURCE, source)
+        case, where = args.use_case.name, args.environment.name
         Promotion(
             names.promotion,
             PromotionArgs(
@@ -413,7 +404,7 @@ class MlopsStack(pulumi.ComponentResource):
                 model_package_group=names.model_package_group,
                 source=pulumi.Output.concat(uploaded.bucket, "/", uploaded.key),
                 install=["make deployer"],
-                deploy=[_render_deployment(args.use_case.name, args.environment.name)],
+                deploy=[f".venv/bin/python -m cli.main deploy {case} --env {where} --only-model --yes"],
                 role_arn=self._access.deploy_role_arn,
                 trigger_role_arn=self._access.trigger_role_arn,
                 topic_arn=self._tell[0],
@@ -457,8 +448,3 @@ class MlopsStack(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[registry]),
         )
-
-
-def _render_deployment(use_case: str, environment: str) -> str:
-    """Return the command by which a build deploys the newest approved model."""
-    return f".venv/bin/python -m cli.main deploy {use_case} --env {environment} --only-model --yes"
