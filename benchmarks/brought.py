@@ -38,7 +38,7 @@ from training.modeling.evaluate import run_evaluate
 from training.modeling.model import Model
 from training.modeling.score import Scored
 from training.modeling.train import SCORE, run_train
-from training.monitoring import rescored, skew
+from training.monitoring import rescored
 from training.monitoring.captured import Served
 from training.monitoring.monitor import examine_rows
 from training.monitoring.silence import Traffic
@@ -217,5 +217,5 @@ def score_in_process(serving: Serving) -> Iterator[None]:
         features = serving.model.compute_features(rows)
         return Scored(serving.model.score(features), features, serving.model.fingerprint(features))
 
-    with mock.patch.object(rescored, "score_with", score), mock.patch.object(skew, "score_with", score):
+    with mock.patch.object(rescored, "score_with", score):
         yield

@@ -39,7 +39,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "rows and outcomes of the use case, matched by key": [
         (Functions, "events"), (Functions, "labels"), (monitor, "_find_outcomes"), (performance, "find_groups"),
     ],
-    "features and scores, by the model's own code": [(drifts, "score_rows")],
+    "features and scores, by the model's own code": [(monitor, "score_rows")],
     "drift of 25 columns and the score": [(drifts, "measure_drift")],
     "what explains a move": [(drifts, "explain_moves")],
     "calibration": [(performance, "measure_calibration")],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.columns import Array
+from training.quantiles import compute_negative_binomial_quantile
 
 #: The chance with which the volume of a healthy day is named.
 DAY_CHANCE = 0.001
@@ -86,11 +87,9 @@ def _find_count(expected: float, variation: float, weeks: int, share: float) -> 
         weeks: How many.
         share: The share of days with at most so many rows.
     """
-    from scipy.stats import nbinom
-
     beyond = variation + (variation + 1.0 / expected) / weeks
     size = 1.0 / beyond
-    return float(nbinom.ppf(share, size, size / (size + expected)))
+    return compute_negative_binomial_quantile(share, size, size / (size + expected))
 
 
 def _measure_variation(counts: Mapping[np.datetime64, int], before: list[int]) -> float:
@@ -103,11 +102,11 @@ def _measure_variation(counts: Mapping[np.datetime64, int], before: list[int]) -
     freedom = sum(len(logs) - 1 for logs in groups.values() if len(logs) > 1)
     if not freedom:
         return 0.0
-    from scipy.stats import chi2
+    from scipy.special import chdtri
 
     noise = float(np.mean([1.0 / (count + 0.5) for count in before]))
     # A few days show the variance only roughly: its upper bound of confidence counts.
-    return max(0.0, sum(spread) / float(chi2.ppf(_DOUBT, freedom)) - noise)
+    return max(0.0, sum(spread) / float(chdtri(freedom, 1.0 - _DOUBT)) - noise)
 
 
 def find_missing_bound(expected: Array, days: Array, share: float) -> float:

@@ -110,7 +110,7 @@ def _learn_by_age(history: timedelta, ages: Array, labelled: Array) -> tuple[flo
     Returns:
         The quantiles in seconds; empty where young events have outcomes as often as old ones.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
     from sklearn.isotonic import IsotonicRegression
 
     seconds, longest = ages / np.timedelta64(1, "s"), _LARGEST_SHARE * history.total_seconds()
@@ -120,7 +120,7 @@ def _learn_by_age(history: timedelta, ages: Array, labelled: Array) -> tuple[flo
     if len(order) < 2 * _FEWEST or not old.size or not old.any():
         return ()
     share = float(old.mean())
-    if binom.cdf(labelled[youngest].sum(), len(youngest), share) > _CHANCE:
+    if bdtr(labelled[youngest].sum(), len(youngest), share) > _CHANCE:
         return ()
     arrived = IsotonicRegression(out_of_bounds="clip").fit_transform(seconds[order], labelled[order].astype(float))
     steps = np.linspace(0.0, 1.0, _STEPS + 1)

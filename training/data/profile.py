@@ -20,6 +20,7 @@ from training.columns import Array, Columns, find_kind, is_missing
 from training.data.maturity import Maturity, learn_maturity
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT
+from training.quantiles import compute_binomial_quantile
 
 #: The most levels of a text column that a profile keeps; with more it is an identifier or prose.
 MOST_LEVELS = 1000
@@ -215,13 +216,11 @@ def find_unseen_bound(count: int, rare: float, reference: int) -> float:
         rare: The share of the reference's values whose level occurred once, which is about the share to expect.
         reference: The reference's values.
     """
-    from scipy.stats import binom
-
     if not count:
         return 0.0
     # The share is itself an estimate.
     expected = min(1.0, rare + 4.0 * np.sqrt((rare + 1.0 / reference) / reference) + 1.0 / reference)
-    return max(EFFECT * count, float(binom.ppf(1.0 - CHANCE, count, expected)))
+    return max(EFFECT * count, compute_binomial_quantile(1.0 - CHANCE, count, expected))
 
 
 def _measure_days(missing: Array, times: Array) -> float:

@@ -208,8 +208,11 @@ def _measure_rows(
         window.notes.append(
             f"{left_out} row(s) count only for the score: a CSV answer does not contain looked-up values"
         )
-    features, by_current = score_rows(window, package, scratch)
-    report: dict[str, Any] = {} if by_current is None else {"by_current_model": by_current}
+    tables = fetch_tables(functions, window.since, window.now)
+    pairs = skew.pair_rows(window, events, tables)
+    again = score_rows(window, pairs, package, scratch)
+    features = again.features
+    report: dict[str, Any] = {} if again.by_current is None else {"by_current_model": again.by_current}
     report |= drifts.measure_drift(window, package, features)
     registered = Registered.load(package.document.get("quality"))
     report |= measure_performance(window, registered, find_groups(window, events))
@@ -217,11 +220,9 @@ def _measure_rows(
         report["explained"] = [each.dump() for each in drifts.explain_moves(window, package, features)]
     silence.check_volume(window)
     silence.check_labels(window)
-    tables = fetch_tables(functions, window.since, window.now)
     silence.check_freshness(window, tables)
-    pairs = skew.pair_rows(window, events, tables)
     if pairs is not None:
-        report |= skew.measure_skew(window, pairs, package, tables, scratch)
+        report |= skew.measure_skew(window, pairs, package.document["inputs"], (features, again.joined), tables)
     return report
 
 

@@ -15,6 +15,7 @@ from millrace.watching import MonitorAlarm
 from training.columns import Columns
 from training.data.arrivals import find_missing_bound, judge_volume
 from training.monitoring.window import Window
+from training.quantiles import compute_binomial_quantile
 
 #: The share of windows in which chance may raise one of these alarms.
 FALSE_ALARMS = 0.001
@@ -144,9 +145,7 @@ def check_serving_version(window: Window, traffic: Traffic, versions: Collection
 
 def _find_bound(count: int, share: float) -> float:
     """Return the share of so many that chance exceeds too rarely to matter where the true share is ``share``."""
-    from scipy.stats import binom
-
-    return max(share, float(binom.ppf(1.0 - FALSE_ALARMS, count, share)) / count)
+    return max(share, compute_binomial_quantile(1.0 - FALSE_ALARMS, count, share) / count)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

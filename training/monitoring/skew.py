@@ -6,9 +6,8 @@ were known. What differs is named with its likely cause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,7 @@ from millrace.watching import MonitorAlarm
 from training import columns as c
 from training.columns import Array, Columns, is_missing, make_feature_name
 from training.data.join import compute_prediction_times, join
-from training.modeling.score import score_with
 from training.monitoring.window import Window
-from training.registry import Package
 
 #: Rows that are compared, evenly spaced over the window.
 SAMPLE = 20_000
@@ -34,8 +31,15 @@ _CLOSE, _SAME_FACTOR = 1e-5, 1e-3
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows as they were served and as training would have them, in the same order."""
+    """Rows as they were served and as training would have them, in the same order.
 
+    Attributes:
+        rows: Their positions among the served rows whose inputs are all known.
+        served: Their columns as they were served.
+        joined: Their columns as training would have them; those that only requests have are missing.
+    """
+
+    rows: Array
     served: Columns
     joined: Columns
 
@@ -63,31 +67,30 @@ def pair_rows(window: Window, events: Columns, tables: Mapping[str, Columns]) ->
         return None
     rows = {name: values for name, values in c.select_rows(events, at[chosen]).items() if name != case.target}
     joined = join(case, rows, tables) if case.tables else rows
-    return Pairs(c.select_rows(served, chosen), joined)
+    return Pairs(chosen, c.select_rows(served, chosen), joined)
 
 
 def measure_skew(
-    window: Window, pairs: Pairs, package: Package, tables: Mapping[str, Columns], scratch: Path
+    window: Window,
+    pairs: Pairs,
+    inputs: Collection[str],
+    features: tuple[Columns, Columns],
+    tables: Mapping[str, Columns],
 ) -> dict[str, Any]:
-    """Compare features; return what the report contains about them.
+    """Compare inputs and features; return what the report contains about them.
 
     Args:
         window: The window, to which checks are added.
         pairs: The rows that are compared.
-        package: The serving model, whose own code makes the features.
+        inputs: The inputs of the serving model.
+        features: What its own code makes of the rows whose inputs are all known, and of the pairs' joined rows.
         tables: The rows of each table.
-        scratch: A folder for temporary files.
     """
-    case, inputs = window.case, list(package.document["inputs"])
-    served, joined = ({**side} for side in (pairs.served, pairs.joined))
-    # A column that only requests have is the same on both sides.
-    joined |= {name: served[name] for name in inputs if name not in joined}
-    sides = [{name: side[name] for name in (case.key, *inputs)} for side in (served, joined)]
-    both = {name: np.concatenate([sides[0][name], sides[1][name].astype(sides[0][name].dtype)]) for name in sides[0]}
-    features = score_with(package.folder, both, scratch).features
+    case, served, joined = window.case, pairs.served, pairs.joined
     count = c.count_rows(served)
-    compared: dict[str, tuple[Array, Array]] = {name: (served[name], joined[name]) for name in inputs}
-    compared |= {name: (values[:count], values[count:]) for name, values in features.items()}
+    # A column that only requests have is the same on both sides.
+    compared: dict[str, tuple[Array, Array]] = {name: (served[name], joined.get(name, served[name])) for name in inputs}
+    compared |= {name: (values[pairs.rows], features[1][name]) for name, values in features[0].items()}
     differs = {name: ~_are_equal(*pair) for name, pair in compared.items()}
     clock = _check_clock(window, served[case.event_time], joined[case.event_time])
     wrong = {name: rows for name, rows in differs.items() if rows.any()}
