@@ -189,7 +189,8 @@ def _deploy(run: Run, stage: Stage) -> None:
         stage.result = "pending its first approved model"
         return
     if not rollout.is_serving(run.serving, run.approved):
-        updates.update_stack(target, stage.note)
+        # The state is that of a moment ago, when everything else was provisioned.
+        updates.update_stack(target, stage.note, refresh=False)
         # An interrupted update may have left the endpoint changing.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
@@ -201,22 +202,27 @@ def _deploy(run: Run, stage: Stage) -> None:
 
 def _observe(target: Target, stage: Stage) -> None:
     """Replay some days of past events and run the monitor, unless it has already succeeded once."""
-    execution = pipelines.find_running(target, "monitor")
+    execution, features = pipelines.find_running(target, "monitor"), None
     if execution is None:
         ran = pipelines.list_newest_executions(target, "monitor")
         if any(each["PipelineExecutionStatus"] == SUCCEEDED for each in ran):
             stage.result = "the monitor has already run"
             return
-        _replay(target, stage)
+        features = _replay(target, stage)
         execution = pipelines.start_execution(target, "monitor")
-    pipelines.require_success(
-        target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
-    )
+    for each in filter(None, (features, execution)):
+        pipelines.require_success(
+            target, each, pipelines.wait_with_progress(target, each, stage.note, stage.print_line)
+        )
     stage.result = f"the monitor has evaluated what was served until {format_time(target.read_data_time())}"
 
 
-def _replay(target: Target, stage: Stage) -> None:
-    """Replay the first days after the data clock's start, as far as they have not been sent."""
+def _replay(target: Target, stage: Stage) -> str | None:
+    """Replay the first days after the data clock's start, as far as they have not been sent.
+
+    Returns:
+        The execution that publishes the features of the new data time; None where there are none.
+    """
     start = target.environment.replay_from
     assert start is not None
     now, until = target.read_data_time(), start + OBSERVED
@@ -225,16 +231,12 @@ def _replay(target: Target, stage: Stage) -> None:
     # Events after the present do not exist yet.
     until = min(until, datetime.now(UTC))
     if now >= until:
-        return
+        return None
     bundle_steps.replay_events(target, now.isoformat(), until.isoformat(), stage.note)
     stage.print_line(f"replayed {format_time(now)} to {format_time(until)}")
     _wait_for_capture(target, stage)
-    if target.use_case.tables:
-        # The features that the endpoint looks up online are still of the data time before the replay.
-        execution = pipelines.start_execution(target, "features")
-        pipelines.require_success(
-            target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
-        )
+    # The features that the endpoint looks up online are still of the data time before the replay.
+    return pipelines.start_execution(target, "features") if target.use_case.tables else None
 
 
 def _wait_for_capture(target: Target, stage: Stage) -> None:
