@@ -190,7 +190,7 @@ def _deploy(run: Run, stage: Stage) -> None:
         return
     if not rollout.is_serving(run.serving, run.approved):
         # The state is that of a moment ago, when everything else was provisioned.
-        updates.update_stack(target, stage.note, refresh=False)
+        updates.update_stack(target, stage.note, create=False, refresh=False)
         # An interrupted update may have left the endpoint changing.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
