@@ -31,6 +31,7 @@ from local.core.serialise import serialise, serialise_error
 from local.core.server import pop_preserved_names
 from local.core.signature import Scope, SignatureError, Signed, read_scope, verify_signature
 from local.regions import known_regions
+from local.services.logs.metric_filters import MetricFilters
 from local.services.moto.mount import SERVICES, MotoMount, MotoService
 from local.services.moto.refusals import S3_ABSENT
 from local.services.moto.requests import ACCOUNT_HEADER, REGION, find_operation_of_s3
@@ -217,6 +218,8 @@ class Gateway:
         response = self._moto.call(service, environ, name, params)
         if service.model == "events" and name == "PutEvents" and response.status == 200:
             self._publish(params, response, scope.region)
+        if service.model == "logs" and name == "PutLogEvents" and response.status == 200:
+            self._cloud.get_part(MetricFilters).count_events(scope.region, params["logGroupName"], params["logEvents"])
         return response
 
     def _publish(self, params: Mapping[str, Any], response: Response, region: str) -> None:

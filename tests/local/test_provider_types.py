@@ -128,6 +128,8 @@ ALARM = {
 
 NOT_IN_MOTO = {
     "aws:cloudwatch/compositeAlarm:CompositeAlarm",
+    # moto keeps both of two filters of one name.
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter",
     "aws:codebuild/project:Project",
     "aws:s3/bucketNotification:BucketNotification",
 }

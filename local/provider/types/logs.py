@@ -1,4 +1,4 @@
-"""CloudWatch Logs: log groups."""
+"""CloudWatch Logs: log groups and metric filters."""
 
 # ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from local.provider.api import Context
 from local.provider.documents import is_same_key
+from local.provider.errors import ProviderError
 from local.provider.naming import AutoName
 from local.provider.resources import Resource
 from local.provider.schema import Tagging
@@ -79,4 +80,54 @@ class LogGroup(Resource):
             super().delete(context, known)
 
 
-TYPES = (LogGroup,)
+class LogMetricFilter(Resource):
+    """``aws:cloudwatch/logMetricFilter:LogMetricFilter``: a put replaces the filter of the same name."""
+
+    token = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
+    service = "logs"
+    create_by = update_by = "PutMetricFilter"
+    delete_by = "DeleteMetricFilter"
+    members = {
+        "name": "filterName",
+        "pattern": "filterPattern",
+        "metricTransformation": "metricTransformations[0]",
+        "metricTransformation.name": "metricName",
+        "metricTransformation.namespace": "metricNamespace",
+        "metricTransformation.value": "metricValue",
+    }
+    omit = frozenset({"fieldSelectionCriteria", "emitSystemFieldDimensions"})
+    auto_name = ("name", AutoName(512))
+    replaces = frozenset({"name", "logGroupName"})
+    defaults = {"metricTransformation.unit": "None"}
+    computed = frozenset({"applyOnTransformedLogs"})
+    unread = frozenset({"applyOnTransformedLogs"})
+
+    def list_id_names(self) -> list[str]:
+        """Return the names of the properties in the id, and of the group that the filter is of."""
+        return ["name", "logGroupName"]
+
+    def parse_id(self, id: str) -> Values:
+        """Return the properties in an import id, ``<log group>:<name>``.
+
+        Raises:
+            ProviderError: If the id does not have this form.
+        """
+        group, colon, name = id.rpartition(":")
+        if not colon:
+            raise ProviderError(f"{self.token}: id {id!r}", "cannot be parsed", fix="import it as <log group>:<name>")
+        return {"logGroupName": group, "name": name}
+
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the filter from the list of its group's filters, or None."""
+        asked: dict[str, Any] = {"logGroupName": known["logGroupName"], "filterNamePrefix": known["name"]}
+        while True:
+            page = self.call(context, "DescribeMetricFilters", asked)
+            for each in page.get("metricFilters", ()):
+                if each["filterName"] == known["name"]:
+                    return dict(each)
+            if not page.get("nextToken"):
+                return None
+            asked["nextToken"] = page["nextToken"]
+
+
+TYPES = (LogGroup, LogMetricFilter)

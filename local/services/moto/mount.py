@@ -23,7 +23,9 @@ from local.core.event_bus import EventBus
 from local.core.identity import ACCOUNT, PARTITION
 from local.core.keys import OWN, Key, KeyRing
 from local.core.protocol import Response
-from local.services import iam, kms, logs, s3
+from local.services import iam, kms, s3
+from local.services.logs import metric_filters
+from local.services.logs import names as log_names
 from local.services.moto import callers, requests
 from local.services.moto.deferred import defer_imports
 from local.services.moto.refusals import make_error
@@ -212,7 +214,8 @@ class MotoMount:
             elif service.backend == "kms":
                 kms.install()
             elif service.backend == "logs":
-                logs.install()
+                log_names.install()
+                metric_filters.install_checks()
             self._apps[service.backend] = app
         return app
 
