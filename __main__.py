@@ -8,8 +8,9 @@ import pulumi
 import pulumi_aws as aws
 
 import stacks
-from components.mlops_stack import MlopsStack, MlopsStackArgs
+from components.mlops_stack import MlopsStack
 from components.platform import Platform, PlatformArgs, make_shared_lake
+from components.stack_args import MlopsStackArgs
 from millrace import Environment, MillraceError
 from millrace.environment import Deployer
 from millrace.names import PLATFORM, ROLLBACK_REPORT

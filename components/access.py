@@ -18,12 +18,18 @@ class DeployAccess:
     Attributes:
         project: The name of the CodeBuild project, and of the rule that starts it.
         source: The key of the archive in the lake.
-        backend: The URL of Pulumi's backend; of one in S3, the builds may use the bucket.
+        stack: The name of Pulumi's stack.
+        backend: The URL of Pulumi's backend; of one in S3, the builds may use the stack's own objects.
+        parameters: The names of SSM parameters that builds read.
+        keys: The ARNs of KMS keys that open them, and the stack's secrets.
     """
 
     project: str
     source: str
+    stack: str
     backend: str = ""
+    parameters: Sequence[str] = ()
+    keys: Sequence[str] = ()
 
 
 @dataclass
@@ -46,6 +52,7 @@ class AccessArgs:
         topic: Name of the topic on which jobs tell people what they should know; empty where there is none.
         parameters: Names of the SSM parameters with what people have decided.
         deploys: What builds need that deploy models; None creates no role for them.
+        code_folders: The folders of the lake with code, which jobs and endpoints may only read.
     """
 
     account: str
@@ -61,6 +68,7 @@ class AccessArgs:
     topic: str = ""
     parameters: Sequence[str] = ()
     deploys: "DeployAccess | None" = None
+    code_folders: Sequence[str] = ()
     partition: str = "aws"
     prefix: str = ""
 
@@ -197,6 +205,16 @@ def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[
     return [*listing, _allow(objects, [_objects(args, bucket_arn)]), _allow(keys, [key_arn])]
 
 
+def _protect_code(args: AccessArgs, bucket_arn: str) -> Statement:
+    """Return the statement by which what runs a model cannot replace the code that others run."""
+    folder = f"{bucket_arn}/{args.prefix}/" if args.prefix else f"{bucket_arn}/"
+    return {
+        "Effect": "Deny",
+        "Action": ["s3:PutObject"],
+        "Resource": [f"{folder}{each}/*" for each in args.code_folders],
+    }
+
+
 def _parameter(args: AccessArgs, name: str) -> str:
     return args.arn("ssm", f"parameter{name}")
 
@@ -252,6 +270,7 @@ def _job_statements(args: AccessArgs) -> Any:
         )
         return [
             *_lake(args, bucket_arn, key_arn, write=True),
+            *([_protect_code(args, bucket_arn)] if args.code_folders else []),
             _volumes(key_arn),
             *(_offline_store(args, bucket_arn) if args.feature_groups else []),
             _logs(args, ["TrainingJobs", "ProcessingJobs"]),
@@ -289,6 +308,7 @@ def _endpoint_statements(args: AccessArgs) -> Any:
     def statements(bucket_arn: str, key_arn: str) -> list[Statement]:
         return [
             *_lake(args, bucket_arn, key_arn, write=True),
+            *([_protect_code(args, bucket_arn)] if args.code_folders else []),
             _logs(args, ["Endpoints"]),
             *_images(args),
             *_feature_groups(args, ["sagemaker:GetRecord", "sagemaker:BatchGetRecord"]),
@@ -325,62 +345,67 @@ def _deploy_statements(args: AccessArgs) -> Any:
     assert deploys is not None
 
     def statements(bucket_arn: str, key_arn: str) -> list[Statement]:
-        group, sagemaker = args.model_package_group, partial(args.arn, "sagemaker")
-        registry = [sagemaker(f"model-package-group/{group}"), sagemaker(f"model-package/{group}/*")]
-        # Names of models and configurations begin with the endpoint's.
-        serving = [sagemaker(f"{kind}/{args.endpoint}*") for kind in ("model", "endpoint-config")]
-        alarms = [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]
-        verbs = [
-            "CreateModel",
-            "DescribeModel",
-            "CreateEndpointConfig",
-            "DescribeEndpointConfig",
-            "AddTags",
-            "ListTags",
-        ]
-        endpoint = ["CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "AddTags", "ListTags"]
+        logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+        decided = args.arn("ssm", f"parameter/millrace/{args.endpoint}/*")
         found = [
-            _allow(
-                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-                [args.arn("logs", f"log-group:/aws/codebuild/{deploys.project}*")],
-            ),
+            _allow(logs, [args.arn("logs", f"log-group:/aws/codebuild/{deploys.project}*")]),
             # The archive with the revision, and whether the archive of a model exists.
             *_lake(args, bucket_arn, key_arn, write=False),
             _allow(["s3:GetObjectVersion"], [f"{bucket_arn}/{deploys.source}"]),
-            _allow(
-                [
-                    "sagemaker:ListModelPackages",
-                    "sagemaker:DescribeModelPackage",
-                    "sagemaker:DescribeModelPackageGroup",
-                    # A model whose rollout is rolled back is rejected.
-                    "sagemaker:UpdateModelPackage",
-                ],
-                registry,
-            ),
-            _allow([f"sagemaker:{verb}" for verb in verbs], serving),
-            _allow([f"sagemaker:{verb}" for verb in endpoint], [sagemaker(f"endpoint/{args.endpoint}")]),
-            # The endpoint's alarms are created with its first model.
-            _allow(["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"], alarms),
-            _allow(
-                ["ssm:GetParameter", "ssm:GetParameters"], [args.arn("ssm", f"parameter/millrace/{args.endpoint}/*")]
-            ),
+            *_serving_statements(args),
+            _allow(["ssm:GetParameter", "ssm:GetParameters"], [decided]),
             _allow(["sns:Publish"], [args.arn("sns", args.topic)]),
             # They support no resources.
             _allow(["kms:ListAliases", "cloudwatch:ListMetrics"], ["*"]),
         ]
-        return [*found, *_backend(args, deploys.backend)]
+        if deploys.parameters:
+            secrets = [_parameter(args, f"/{each.lstrip('/')}") for each in deploys.parameters]
+            found.append(_allow(["ssm:GetParameters"], secrets))
+        if deploys.keys:
+            found.append(_allow(["kms:Decrypt", "kms:Encrypt"], list(deploys.keys)))
+        return [*found, *_images(args), *_backend(args, deploys)]
 
     return statements
 
 
-def _backend(args: AccessArgs, url: str) -> list[Statement]:
-    """Return the statements for Pulumi's state in a bucket; other backends have access of their own."""
-    parts = urlsplit(url)
+def _serving_statements(args: AccessArgs) -> list[Statement]:
+    """Return the statements for the deployment of a package: model, configuration, endpoint and its alarms."""
+    group, sagemaker = args.model_package_group, partial(args.arn, "sagemaker")
+    # A model whose rollout its alarms roll back is rejected.
+    decide = ["ListModelPackages", "DescribeModelPackage", "DescribeModelPackageGroup", "UpdateModelPackage"]
+    make = ["CreateModel", "DescribeModel", "CreateEndpointConfig", "DescribeEndpointConfig", "AddTags", "ListTags"]
+    serve = ["CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "AddTags", "ListTags"]
+    # The endpoint's alarms are created with its first model.
+    watch = ["DescribeAlarms", "PutMetricAlarm", "TagResource", "ListTagsForResource"]
+    configs = sagemaker(f"endpoint-config/{args.endpoint}*")
+    return [
+        _allow(
+            [f"sagemaker:{verb}" for verb in decide],
+            [sagemaker(f"model-package-group/{group}"), sagemaker(f"model-package/{group}/*")],
+        ),
+        # Names of models and configurations begin with the endpoint's.
+        _allow([f"sagemaker:{verb}" for verb in make], [sagemaker(f"model/{args.endpoint}*"), configs]),
+        # Creating and updating an endpoint has to be allowed for its configuration, too.
+        _allow([f"sagemaker:{verb}" for verb in serve], [sagemaker(f"endpoint/{args.endpoint}"), configs]),
+        _allow([f"cloudwatch:{verb}" for verb in watch], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
+    ]
+
+
+def _backend(args: AccessArgs, deploys: DeployAccess) -> list[Statement]:
+    """Return the statements for the stack's state in a bucket; other backends have access of their own."""
+    parts = urlsplit(deploys.backend)
     if parts.scheme != "s3":
         return []
     bucket = f"arn:{args.partition}:s3:::{parts.netloc}"
-    below = f"{bucket}{parts.path.rstrip('/')}/.pulumi/*"
+    below = f"{bucket}{parts.path.rstrip('/')}/.pulumi"
+    # Pulumi keeps a stack's state, its backups, its history and its locks under the name of the stack.
+    own = [
+        f"{below}/{folder}/*/{deploys.stack}{end}"
+        for folder in ("stacks", "backups", "history", "locks")
+        for end in (".*", "/*")
+    ]
     return [
         _allow(["s3:ListBucket"], [bucket]),
-        _allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [below]),
+        _allow(["s3:GetObject"], [f"{below}/meta.yaml"]),
+        _allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], own),
     ]

@@ -1,12 +1,12 @@
 """All components of one use case in one environment, wired together.
 
-Only this module, the platform and the workflow depend on declarations; each other component can be used alone.
+Only this module, its arguments, the platform and the workflow depend on declarations; each other component can be used
+alone.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from components.notifications import Notifications, NotificationsArgs
 from components.promotion import Promotion, PromotionArgs
 from components.retraining import Retraining, RetrainingArgs
 from components.schedule import ScheduleArgs
+from components.stack_args import MlopsStackArgs
 from components.steps import Definition
 from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
-from millrace import Environment, FeatureTable, UseCase
+from millrace import FeatureTable
 from millrace.inventory import JobVariable, list_pipelines, make_job_variables
 from millrace.names import (
     CAPTURE,
@@ -40,47 +41,10 @@ from millrace.names import (
     SOURCE,
     UNDELIVERED,
     VARIANT,
-    Names,
 )
 from millrace.watching import MonitorAlarm, Page, list_alarms, list_metrics, list_pages, name_snooze
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
-
-
-@dataclass
-class MlopsStackArgs:
-    """Inputs of :class:`MlopsStack`.
-
-    Attributes:
-        use_case: The declaration.
-        environment: The environment in which it runs.
-        account: The AWS account, twelve digits.
-        partition: `aws`, `aws-cn` or `aws-us-gov`.
-        bundle: The file with the code of jobs and endpoints, named by its content.
-        approved_package: ARN of the package that serves; None before the first approval.
-        shared_lake: The platform's lake, where the environment shares it; None creates a lake of the stack's own.
-        paused: The triggers that are paused, of `retraining`, `monitor` and `features`.
-        rollback_report: The file to which a rolled-back deployment is written, as JSON; None writes none.
-        source: The archive of the deployed revision, named by its content; None where no build deploys models.
-        backend: The URL of the Pulumi backend that has the stack's state; empty where it is not known.
-    """
-
-    use_case: UseCase
-    environment: Environment
-    account: str
-    partition: str
-    bundle: Path
-    approved_package: str | None = None
-    shared_lake: Lake | None = None
-    paused: Collection[str] = ()
-    rollback_report: str | None = None
-    source: Path | None = None
-    backend: str = ""
-
-    @property
-    def names(self) -> Names:
-        """All computed names."""
-        return self.environment.make_names(self.use_case.name, self.account)
 
 
 class MlopsStack(pulumi.ComponentResource):
@@ -215,7 +179,7 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _make_access(self) -> Access:
         args, names, source = self._args, self._names, self._args.source
-        deploys = DeployAccess(names.promotion, names.key(SOURCE, source.name), args.backend) if source else None
+        deploys = self._list_deploy_access(source) if source else None
         return Access(
             names.stack,
             AccessArgs(
@@ -233,6 +197,7 @@ class MlopsStack(pulumi.ComponentResource):
                 topic=names.stack,
                 parameters=(names.snooze_parameter, names.answer_parameter),
                 deploys=deploys,
+                code_folders=(CODE, SOURCE),
                 partition=args.partition,
             ),
             self._child,
@@ -391,6 +356,13 @@ class MlopsStack(pulumi.ComponentResource):
             self._child,
         )
 
+    def _list_deploy_access(self, source: Path) -> DeployAccess:
+        names, declared = self._names, self._args.environment.promotion
+        return DeployAccess(
+            names.promotion, names.key(SOURCE, source.name), names.stack, self._args.backend,
+            tuple(declared.build_secrets.values()), declared.build_keys,
+        )  # fmt: skip
+
     def _make_promotion(self, source: Path) -> None:
         args, names, declared = self._args, self._names, self._args.environment.promotion
         assert self._access.deploy_role_arn is not None
@@ -404,7 +376,10 @@ class MlopsStack(pulumi.ComponentResource):
                 model_package_group=names.model_package_group,
                 source=pulumi.Output.concat(uploaded.bucket, "/", uploaded.key),
                 install=["make deployer"],
-                deploy=[f".venv/bin/python -m cli.main deploy {case} --env {where} --only-model --yes"],
+                deploy=[
+                    f".venv/bin/python -m cli.main deploy {case} --env {where} --only-model --yes "
+                    f"--patience {declared.patience_minutes(args.environment.rollout)}m"
+                ],
                 role_arn=self._access.deploy_role_arn,
                 trigger_role_arn=self._access.trigger_role_arn,
                 topic_arn=self._tell[0],
@@ -413,6 +388,7 @@ class MlopsStack(pulumi.ComponentResource):
                 compute_type=declared.build_compute,
                 minutes=declared.build_minutes,
                 variables={"PULUMI_BACKEND_URL": args.backend} if args.backend else {},
+                secrets=declared.build_secrets,
             ),
             self._child,
         )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-#: How a build ends that told nobody why: what it did before its own command ran, or was ended from outside.
-_ENDED = ("FAULT", "STOPPED", "TIMED_OUT")
-_BEFORE = ("PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD")
+#: How a build ends that did not do its work. Its command tells why, where it comes to that.
+_ENDED = ("FAILED", "FAULT", "STOPPED", "TIMED_OUT")
+#: Images of CodeBuild's own, which have several versions of Python.
+_CURATED = "aws/codebuild/"
 
 
 @dataclass
@@ -18,7 +19,7 @@ class PromotionArgs:
 
     Attributes:
         project_name: The name of the project, and of the rule that starts it.
-        failures_name: The name of the rule that tells of builds that end before they can tell anybody.
+        failures_name: The name of the rule that tells of builds that fail.
         model_package_group: The group whose decisions start a build.
         source: Bucket and key of the archive with the deployed revision, as `bucket/key.zip`.
         install: The commands that prepare a build.
@@ -28,6 +29,7 @@ class PromotionArgs:
         topic_arn: The topic that is told.
         dead_letter_arn: The queue for decisions that could not start a build.
         variables: Environment variables of the builds.
+        secrets: Environment variable → name of the SSM parameter that holds its value.
         image: The builds' image.
         compute_type: Their compute type.
         minutes: Their timeout.
@@ -47,13 +49,14 @@ class PromotionArgs:
     compute_type: str
     minutes: int
     variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 class Promotion(pulumi.ComponentResource):
     """A CodeBuild project that deploys the newest approved model, and the rules around it.
 
     Creates a Project, an EventRule with its EventTarget for the decisions on packages of the group, and another for
-    builds that end before they can tell anybody. A rejection starts a build, too: of the version that serves, it lets
+    builds that fail. A rejection starts a build, too: of the version that serves, it lets
     the one before it serve again; of any other, the build finds nothing to do.
     """
 
@@ -70,14 +73,14 @@ class Promotion(pulumi.ComponentResource):
             build_timeout=args.minutes,
             source={"type": "S3", "location": args.source, "buildspec": _buildspec(args)},
             artifacts={"type": "NO_ARTIFACTS"},
-            environment={
-                "type": "LINUX_CONTAINER",
-                "image": args.image,
-                "compute_type": args.compute_type,
-                "environment_variables": [
-                    {"name": key, "value": value} for key, value in sorted(args.variables.items())
-                ],
-            },
+            environment=aws.codebuild.ProjectEnvironmentArgs(
+                type="LINUX_CONTAINER",
+                image=args.image,
+                compute_type=args.compute_type,
+                # An image of a registry is pulled with the role of the builds.
+                image_pull_credentials_type="CODEBUILD" if args.image.startswith(_CURATED) else "SERVICE_ROLE",
+                environment_variables=_list_variables(args),
+            ),
             opts=child,
         )
         self._start_on_decisions(name, args, project, child)
@@ -122,7 +125,7 @@ class Promotion(pulumi.ComponentResource):
         rule = aws.cloudwatch.EventRule(
             f"{name}-failures",
             name=args.failures_name,
-            description=f"Tells of builds of {args.project_name} that ended before they could tell anybody",
+            description=f"Tells of builds of {args.project_name} that fail",
             event_pattern=_failures(args.project_name),
             opts=child,
         )
@@ -136,18 +139,21 @@ class Promotion(pulumi.ComponentResource):
         )
 
 
+def _list_variables(args: PromotionArgs) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs]:
+    make = aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs
+    plain = [make(name=name, value=value) for name, value in sorted(args.variables.items())]
+    secret = [make(name=name, value=value, type="PARAMETER_STORE") for name, value in sorted(args.secrets.items())]
+    return [*plain, *secret]
+
+
 def _buildspec(args: PromotionArgs) -> str:
     """Return the buildspec as JSON, which is YAML, too."""
-    return json.dumps(
-        {
-            "version": 0.2,
-            "phases": {
-                "install": {"runtime-versions": {"python": "3.11"}, "commands": list(args.install)},
-                "build": {"commands": ['echo "$DECISION: $DECIDED_PACKAGE"', *args.deploy]},
-            },
-        },
-        sort_keys=True,
-    )
+    install: dict[str, object] = {"commands": list(args.install)}
+    if args.image.startswith(_CURATED):
+        # An image of the team's own has one Python, and CodeBuild refuses to choose there.
+        install["runtime-versions"] = {"python": "3.11"}
+    build = {"commands": ['echo "$DECISION: $DECIDED_PACKAGE"', *args.deploy]}
+    return json.dumps({"version": 0.2, "phases": {"install": install, "build": build}}, sort_keys=True)
 
 
 def _decisions(group: str) -> str:
@@ -162,19 +168,11 @@ def _decisions(group: str) -> str:
 
 
 def _failures(project: str) -> str:
-    """Return the pattern of builds that ended before their own command could tell why."""
-    ended = {
-        "source": ["aws.codebuild"],
-        "detail-type": ["CodeBuild Build State Change"],
-        "detail": {"project-name": [project], "build-status": list(_ENDED)},
-    }
-    before = {
-        "source": ["aws.codebuild"],
-        "detail-type": ["CodeBuild Build Phase Change"],
-        "detail": {
-            "project-name": [project],
-            "completed-phase": list(_BEFORE),
-            "completed-phase-status": ["FAILED"],
+    return json.dumps(
+        {
+            "source": ["aws.codebuild"],
+            "detail-type": ["CodeBuild Build State Change"],
+            "detail": {"project-name": [project], "build-status": list(_ENDED)},
         },
-    }
-    return json.dumps({"$or": [ended, before]}, sort_keys=True)
+        sort_keys=True,
+    )

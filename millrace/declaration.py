@@ -36,7 +36,7 @@ _KNOWN_AT = "known_at"
 _RESERVED = frozenset({"fold", "p", "score", "y"})
 
 #: Fields of requests and answers, which also hold the key.
-_OF_ANSWERS = frozenset({"columns", "error", "instances", "label", "meta", "predictions"})
+_OF_ANSWERS = frozenset({"columns", "error", "fingerprint", "instances", "label", "meta", "predictions"})
 
 #: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
 _MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500

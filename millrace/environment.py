@@ -75,6 +75,10 @@ class ApprovalMode(StrEnum):
     AUTOMATIC = "automatic"
 
 
+#: Minutes in which a build installs what it needs, and previews.
+_PREPARING = 25
+
+
 class Deployer(StrEnum):
     """What deploys a model once it is approved, and the one before it once it is rejected."""
 
@@ -93,8 +97,20 @@ class Promotion(Part):
     """The image of the builds: one of CodeBuild's with Python 3.11, or the team's own."""
     build_compute: str = Field(default="BUILD_GENERAL1_MEDIUM", pattern=r"^BUILD_GENERAL1_(SMALL|MEDIUM|LARGE)$")
     """Their compute type; Pulumi and its providers need about 4 GB."""
-    build_minutes: int = Field(default=90, ge=30, le=2160)
-    """Their timeout: a rollout takes up to an hour."""
+    build_minutes: int = Field(default=120, ge=90, le=2160)
+    """Their timeout: preparing takes some minutes, a rollout up to an hour, and the rest is for waiting for others."""
+    build_secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
+    """Environment variable of the builds → SSM parameter that holds its value, such as PULUMI_CONFIG_PASSPHRASE."""
+    build_keys: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:")], ...] = ()
+    """The KMS keys that open these parameters and the stack's own secrets."""
+
+    def patience_minutes(self, rollout: Rollout) -> int:
+        """Return how long a build may wait for other updates of the stack, so that it can still roll out then.
+
+        Args:
+            rollout: The rollout of the endpoint.
+        """
+        return max(5, self.build_minutes - _PREPARING - -(-rollout.max_seconds // 60))
 
 
 def _read_promotion(value: Any) -> Any:

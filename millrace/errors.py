@@ -16,6 +16,7 @@ MillraceError
 ├── RefusedRequestError                     a request that an account in memory refuses
 ├── RolledBackError                         a rollout that SageMaker rolled back
 ├── FeatureRemovedError (ValueError)        a feature group that would lose a feature
+├── SourceArchiveError                      a checkout of which no build could deploy
 ├── UnreadableSourceError                   a file that `millrace upgrade` cannot read
 └── CliError                                a command that cannot do what was asked
     ├── DeclinedError                       a question that was answered with no

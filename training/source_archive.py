@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -15,14 +16,18 @@ from typing import Final
 
 from millrace.errors import MillraceError
 from millrace.files import write_atomically
+from training.bundle import SUFFIXES
 
 #: The list of the files of an archive, in it.
 MANIFEST: Final = ".source-files"
 #: What no deployment reads.
 _LEFT_OUT: Final = ("tests", "docs", "benchmarks", ".ci", ".github")
+_STACK_FILE: Final = re.compile(r"stacks/Pulumi\.[^/]+\.yaml")
+#: The fields that Pulumi writes into a stack's file when it creates the stack.
+_KEYS: Final = (b"encryptionsalt:", b"encryptedkey:", b"secretsprovider:")
 
 
-class SourceError(MillraceError):
+class SourceArchiveError(MillraceError):
     """A checkout of which no archive can be made."""
 
 
@@ -38,16 +43,17 @@ def build_source_archive(repository: Path, folder: Path, *, committed: bool) -> 
         The archive, `<folder>/<first 16 of its SHA-256>.zip`.
 
     Raises:
-        SourceError: It is no git checkout, or has changes that are not committed.
+        SourceArchiveError: It is no git checkout, or has changes that are not committed.
     """
     unpacked = repository / MANIFEST
-    names = unpacked.read_text().splitlines() if unpacked.is_file() else _list_files(repository, committed=committed)
+    # Not every tool that unpacks keeps the executable bits, so that the list has them.
+    lines = unpacked.read_text().splitlines() if unpacked.is_file() else _list_files(repository, committed=committed)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        _add(archive, MANIFEST, "".join(f"{name}\n" for name in names).encode(), executable=False)
-        for name in names:
-            file = repository / name
-            _add(archive, name, file.read_bytes(), executable=bool(file.stat().st_mode & 0o100))
+        _add(archive, MANIFEST, "".join(f"{line}\n" for line in lines).encode(), executable=False)
+        for line in lines:
+            mode, _, name = line.partition(" ")
+            _add(archive, name, _strip_key(name, (repository / name).read_bytes()), executable=mode == "x")
     data = buffer.getvalue()
     made = folder / f"{hashlib.sha256(data).hexdigest()[:16]}.zip"
     if not made.is_file():
@@ -57,22 +63,59 @@ def build_source_archive(repository: Path, folder: Path, *, committed: bool) -> 
 
 
 def _list_files(repository: Path, *, committed: bool) -> list[str]:
-    """Return the files of a checkout, sorted.
+    """Return a line for each file of a checkout, sorted by name: whether it can be executed, and its name.
 
     Raises:
-        SourceError: It has changes that are not committed, and ``committed`` is set.
+        SourceArchiveError: It has changes that are not committed, and ``committed`` is set.
     """
-    paths = [":(top)", *(f":(exclude,top){name}" for name in _LEFT_OUT)]
-    if committed and (changed := _run_git(repository, "status", "--porcelain", "--", *paths).splitlines()):
-        named = ", ".join(line[3:] for line in changed[:5]) + (", …" if len(changed) > 5 else "")
-        raise SourceError(
+    paths = [".", *(f":(exclude){name}" for name in _LEFT_OUT)]
+    if committed and (changed := _find_changes(repository, paths)):
+        named = ", ".join(changed[:5]) + (", …" if len(changed) > 5 else "")
+        raise SourceArchiveError(
             f"the checkout {repository.name}",
             f"has changes that are not committed, in {named}: what a build deploys could not be told from a commit",
-            fix="commit them, or put them away with `git stash`",
+            fix="commit them, or put them away with `git stash --include-untracked`",
         )
     listed = _run_git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
+    # Files that git ignores would be in the bundle of a checkout, and not in that of a build.
+    ignored = _run_git(repository, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", "stacks")
+    if lost := sorted(name for name in ignored.split("\0") if Path(name).suffix in SUFFIXES and not _is_cache(name)):
+        raise SourceArchiveError(
+            f"the checkout {repository.name}",
+            f"has files that git ignores and jobs get: {', '.join(lost[:5])}; a build could not make the same code",
+            fix="take them out of .gitignore, or move them out of stacks/",
+        )
     # A file that was deleted and not committed is still listed.
-    return sorted(name for name in listed.split("\0") if name and (repository / name).is_file())
+    files = {name: repository / name for name in listed.split("\0") if name and (repository / name).is_file()}
+    return [f"{'x' if files[name].stat().st_mode & 0o100 else '-'} {name}" for name in sorted(files)]
+
+
+def _find_changes(repository: Path, paths: list[str]) -> list[str]:
+    """Return the files with changes that are not committed; the key that Pulumi adds to a stack's file is none."""
+    found = []
+    for line in filter(
+        None, _run_git(repository, "status", "--porcelain", "-z", "--no-renames", "--", *paths).split("\0")
+    ):
+        status, name = line[:2], line[3:]
+        top = _run_git(repository, "rev-parse", "--show-prefix").strip()
+        own = name.removeprefix(top)
+        if status.strip() == "M" and _STACK_FILE.fullmatch(own):
+            committed = _run_git(repository, "show", f"HEAD:{name}").encode()
+            if _strip_key(own, committed) == _strip_key(own, (repository / own).read_bytes()):
+                continue
+        found.append(own)
+    return found
+
+
+def _strip_key(name: str, content: bytes) -> bytes:
+    """Return a stack's file without the key of its secrets, which Pulumi writes; other files as they are."""
+    if not _STACK_FILE.fullmatch(name):
+        return content
+    return b"".join(line for line in content.splitlines(keepends=True) if not line.startswith(_KEYS))
+
+
+def _is_cache(name: str) -> bool:
+    return any(part.startswith((".", "__pycache__")) for part in Path(name).parts)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, *, executable: bool) -> None:
@@ -87,9 +130,9 @@ def _run_git(repository: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise SourceError("`git`", "is not on PATH", fix="install it: the archive holds what git knows") from error
+        raise SourceArchiveError("`git`", "is not on PATH", fix="install it: it knows the files") from error
     if done.returncode:
-        raise SourceError(
+        raise SourceArchiveError(
             f"the folder {repository}",
             f"is no git checkout: {done.stderr.strip()}",
             expected="a checkout, of which a build gets what git knows",

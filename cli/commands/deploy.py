@@ -16,7 +16,7 @@ from cli.aws import endpoints, topic
 from cli.aws.endpoints import build_endpoint_document
 from cli.commands.options import env_option
 from cli.console.durations import Duration
-from cli.console.errors import CliError, DeclinedError
+from cli.console.errors import CliError, DeclinedError, map_error
 from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, expected_changes, foreign_state, promotion, saved_plan
@@ -93,7 +93,7 @@ def deploy(
     that is out of date is refused before anything is touched: make one with `millrace diff --save-plan`.
     An endpoint that would be deleted, because no approved model is left, is only deleted with --remove-endpoint.
     With --only-model, the newest approved model is deployed until it serves, nobody is asked, and the notification
-    topic is told of a deployment that is refused or fails; a model whose rollout is rolled back is rejected.
+    topic is told of a deployment that is refused or fails; a model whose rollout its alarms roll back is rejected.
     """
     if only_model and use_case == PLATFORM:
         raise click.UsageError("--only-model is for use cases; the platform has no model")
@@ -151,8 +151,9 @@ def _promote(target: Target, progress: Progress, patience: timedelta, *, as_json
     """
     try:
         done = promotion.promote_newest_model(target, progress, patience.total_seconds())
-    except CliError as error:
-        if untold := topic.tell_people(target, f"{target.stack}: the approved model does not serve", str(error)):
+    except Exception as error:
+        why = str(map_error(error)) or type(error).__name__
+        if untold := topic.tell_people(target, f"{target.stack}: the approved model does not serve", why):
             say(f"warning: {untold}", err=True)
         raise
     if as_json:

@@ -6,19 +6,21 @@ change anything besides model, configuration and endpoint is refused.
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cli.aws import model_packages
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.console import interrupts
 from cli.console.errors import CliError
-from cli.console.progress import Progress
+from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, expected_changes, rollout
 from cli.deployment.rollout import is_serving
-from cli.pulumi import previews, updates
+from cli.pulumi import locks, previews, secrets_key, updates
 from cli.pulumi.process import LockedError
 from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
@@ -30,6 +32,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 _ROUNDS = 10
 #: The most names in a message.
 _NAMED = 6
+#: Pulumi's message when an update would do what its plan has not.
+_EXCEEDS = "violates plan"
 
 
 class OtherChangesError(CliError):
@@ -47,7 +51,7 @@ class OtherChangesError(CliError):
 
 
 class RolledBackModelError(CliError):
-    """A model whose rollout SageMaker rolled back; it was rejected, and the old one serves."""
+    """A model whose rollout its alarms rolled back; it was rejected, and the old one serves."""
 
 
 @dataclass
@@ -78,12 +82,12 @@ def promote_newest_model(target: Target, progress: Progress, patience: float) ->
 
     Raises:
         OtherChangesError: More than the model would change; nothing was changed.
-        RolledBackModelError: SageMaker rolled the rollout back; the model is rejected now.
+        RolledBackModelError: The alarms rolled the rollout back; the model is rejected now.
         LockedError: Others have been updating the stack for longer than ``patience``.
         CliError: No package is approved, it cannot serve, or the deployment fails.
     """
     deadline, deployed = time.monotonic() + patience, list[int]()
-    while len(deployed) < _ROUNDS:
+    for _ in range(_ROUNDS):
         with progress.stage("model") as stage:
             package = _require_newest(target)
             endpoint = rollout.wait_until_settled(target, stage)
@@ -92,9 +96,14 @@ def promote_newest_model(target: Target, progress: Progress, patience: float) ->
         if endpoint is not None and is_serving(endpoint, package):
             return Promotion(endpoint, package.version, deployed)
         _require_servable(target, package)
-        _require_only_model(target, progress)
         _deploy(target, package, progress, deadline)
-        deployed.append(package.version)
+        found = rollout.wait_until_settled(target, stage)
+        newest = _require_newest(target)
+        if newest.arn == package.arn:
+            # Nobody has decided since: what was deployed has to serve.
+            found = rollout.require_serving(target, package, found)
+        if found is not None and found.version is not None:
+            deployed.append(found.version)
     raise CliError(
         f"stack {target.stack}",
         f"got {_ROUNDS} new approved models while they were deployed one after the other",
@@ -124,64 +133,66 @@ def _require_servable(target: Target, package: Package) -> None:
         )
 
 
-def _require_only_model(target: Target, progress: Progress) -> None:
-    with progress.stage("preview") as stage:
-        asked = previews.preview_stack(target, stage.note)
-        document = expected_changes.describe_preview(target, asked)
-        found = list(expected_changes.find_changes_besides_model(document))
-        stage.result = "only the model changes" if not found else f"{len(found)} other changes"
-    if found:
+def _deploy(target: Target, package: Package, progress: Progress, deadline: float) -> None:
+    """Deploy once nobody else does, and no more than a preview of that moment has shown to be the model alone."""
+    pause = _FIRST_PAUSE
+    # This folder would make a key of its own, and could not read the stack's secrets.
+    secrets_key.restore_key(target)
+    while True:
+        with progress.stage("deploy") as stage, tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
+            try:
+                locks.wait_for_lock(target, stage.note, max(0.0, deadline - time.monotonic()), clears_stale=True)
+                plan = Path(scratch) / "plan.json"
+                _require_only_model(target, stage, plan)
+                stage.note(f"version {package.version} on {target.names.endpoint}")
+                update = updates.update_stack(
+                    target, stage.note, create=False, plan=plan, patience=0.0, clears_stale=True
+                )
+                stage.result = update.text
+                return
+            except LockedError:
+                # Somebody began since; what they change is in the next preview.
+                if time.monotonic() + pause > deadline:
+                    raise
+            except updates.UpdateError as error:
+                if error.update.rollback is not None:
+                    raise _reject(target, package, error) from error
+                if _EXCEEDS not in str(error) or time.monotonic() + pause > deadline:
+                    raise
+            stage.result = f"another update came first; trying again in {pause:.0f} s"
+        interrupts.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _require_only_model(target: Target, stage: Stage, plan: Path) -> None:
+    """Preview the stack, and write Pulumi's plan of it.
+
+    Raises:
+        OtherChangesError: More than the model would change.
+    """
+    asked = previews.preview_stack(target, stage.note, draft=plan)
+    document = expected_changes.describe_preview(target, asked)
+    if found := list(expected_changes.find_changes_besides_model(document)):
         raise OtherChangesError(target, found)
 
 
-def _deploy(target: Target, package: Package, progress: Progress, deadline: float) -> None:
-    """Deploy, once nobody else does; where the rollout is rolled back, reject the package.
+def _reject(target: Target, package: Package, error: updates.UpdateError) -> CliError:
+    """Reject a package whose rollout its alarms rolled back: the version that serves is then the newest approved one.
 
-    The program deploys the package that is the newest when it runs, which may be newer than this one.
+    A rollout that failed for another reason, such as a lack of machines, says nothing about the model.
     """
-    with progress.stage("deploy") as stage:
-        stage.note(f"version {package.version} on {target.names.endpoint}")
-        try:
-            update = _retry_while_locked(target, stage.note, deadline)
-        except updates.UpdateError as error:
-            if error.update.rollback is None:
-                raise
-            raise _reject(target, package, error) from error
-        stage.result = update.text
-
-
-def _retry_while_locked(target: Target, note: Callable[[str], None], deadline: float) -> updates.Update:
-    """Update the stack; where another update holds its lock, try again with growing pauses."""
-    pause = _FIRST_PAUSE
-    while True:
-        left = max(0.0, deadline - time.monotonic())
-        try:
-            return updates.update_stack(target, note, create=False, refresh=False, patience=left, clears_stale=True)
-        except LockedError:
-            if time.monotonic() + pause > deadline:
-                raise
-            note(f"another update holds the stack's lock; trying again in {pause:.0f} s")
-            interrupts.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _reject(target: Target, package: Package, error: updates.UpdateError) -> RolledBackModelError:
-    """Reject a package whose rollout was rolled back, so that the version that serves is the newest approved one."""
     rollback = error.update.rollback
     assert rollback is not None
-    newest = model_packages.find_newest(target, APPROVED)
-    name = render_arguments(target)
+    newest, name = model_packages.find_newest(target, APPROVED), render_arguments(target)
     where = f"version {package.version} of {target.names.model_package_group}"
-    if newest is None or newest.arn != package.arn:
-        # The program may have deployed the newer one: whose rollout it was, nothing says.
-        return RolledBackModelError(
-            where, f"was not deployed: {rollback.text}", fix=f"see `millrace status {name}`, then deploy again"
-        )
-    by = f" by {', '.join(rollback.alarms)}" if rollback.alarms else ""
-    reason = f"its rollout was rolled back{by}: {rollback.text}"
+    why = f"endpoint {rollback.endpoint} is {rollback.status}: {rollback.reason or 'SageMaker gives no reason'}"
+    if not rollback.alarms or newest is None or newest.arn != package.arn:
+        again = f"`millrace deploy {name} --only-model` tries again"
+        return CliError(where, f"does not serve: {why}", fix=f"see `millrace status {name}`; {again}")
+    reason = f"its rollout was rolled back by {', '.join(rollback.alarms)}: {why}"
     model_packages.set_approval(target, package, REJECTED, " ".join(reason.split())[:1024])
     return RolledBackModelError(
         where,
         f"was rejected, because {reason}",
-        fix=f"the model before it serves; `millrace approve {name} {package.version}` tries it again",
+        fix=f"`millrace status {name}` says what serves; `millrace approve {name} {package.version}` tries it again",
     )

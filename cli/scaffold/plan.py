@@ -20,7 +20,7 @@ from millrace.environment import RESERVED
 #: Maximum number of different texts in a feature; a column with more is free text, or names.
 CATEGORIES = 100
 #: Column names that training uses itself.
-_TAKEN = frozenset({"fold", "score", "known_at", "instances", "p"})
+_TAKEN = frozenset({"fingerprint", "fold", "score", "known_at", "instances", "p"})
 #: Days over which the rows of a file without times are spread.
 SPREAD = 90
 #: The largest number up to which a 32-bit float can represent every whole number.

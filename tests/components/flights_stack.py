@@ -10,7 +10,8 @@ import yaml
 
 import stacks
 from components.data_lake import Lake
-from components.mlops_stack import MlopsStack, MlopsStackArgs
+from components.mlops_stack import MlopsStack
+from components.stack_args import MlopsStackArgs
 from millrace import Environment, UseCase
 from tests.components import mocked
 

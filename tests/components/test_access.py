@@ -259,7 +259,7 @@ def test_the_roles_of_a_stack_name_the_resources_of_the_stack() -> None:
             resource
             for statement in statements(found, use, "flights-dev")
             for resource in statement["Resource"]
-            if action in statement["Action"]
+            if action in statement["Action"] and statement["Effect"] == "Allow"
         }
 
     groups = {sagemaker(f"feature-group/{name}") for name in named("FeatureGroup", "featureGroupName")}

@@ -77,7 +77,7 @@ def test_only_stack_workflow_and_platform_import_the_vocabulary() -> None:
     # Rollouts, metrics and errors are allowed: they do not depend on a use case.
     other = re.compile(r"^(from|import) millrace(?!\.(rollout|errors|watching)\b)", re.MULTILINE)
     knowing = {path.stem for path in SOURCES if other.search(path.read_text())}
-    assert knowing == {"mlops_stack", "platform", "workflow"}
+    assert knowing == {"mlops_stack", "platform", "stack_args", "workflow"}
 
 
 def test_importing_components_imports_no_boto3_and_no_use_case() -> None:

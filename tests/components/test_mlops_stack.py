@@ -10,7 +10,8 @@ import pulumi
 import pytest
 
 import stacks
-from components.mlops_stack import MlopsStack, MlopsStackArgs
+from components.mlops_stack import MlopsStack
+from components.stack_args import MlopsStackArgs
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import Names
 from millrace.watching import MonitorAlarm

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.mlops_stack import MlopsStack, MlopsStackArgs
+from components.mlops_stack import MlopsStack
+from components.stack_args import MlopsStackArgs
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import PAUSABLE, Names
 from tests.components import mocked

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.services.logs.patterns import PatternError, parse_filter_pattern
+from local.services.logs.patterns import FilterPatternError, parse_filter_pattern
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.local.provider_engine import Engine
@@ -71,7 +71,7 @@ def test_conditions_match_no_text() -> None:
      "{ $.a IS }", "[a, b, c]", "{ $.a = %x% }"],
 )  # fmt: skip
 def test_patterns_that_cannot_be_read_are_refused(pattern: str) -> None:
-    with pytest.raises(PatternError):
+    with pytest.raises(FilterPatternError):
         parse_filter_pattern(pattern)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from training.source_archive import MANIFEST, SourceError, build_source_archive
+from training.source_archive import MANIFEST, SourceArchiveError, build_source_archive
 
 
 def run_git(folder: Path, *arguments: str) -> None:
@@ -51,9 +52,7 @@ def test_a_build_makes_the_same_archive_from_what_it_unpacked(checkout: Path, tm
     unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(made) as archive:
         archive.extractall(unpacked)
-        for each in archive.infolist():
-            (unpacked / each.filename).chmod((each.external_attr >> 16) & 0o777)
-    # What a build adds is not part of it.
+    # What a build adds is not part of it, and the executable bits are lost.
     (unpacked / "new.pyc").write_text("x")
     again = build_source_archive(unpacked, tmp_path / "again", committed=True)
     assert (again.name, again.read_bytes()) == (made.name, made.read_bytes())
@@ -66,13 +65,45 @@ def test_changes_are_part_of_it_unless_only_commits_may_be_deployed(checkout: Pa
     assert build_source_archive(checkout, tmp_path, committed=True) == before
     (checkout / "new.py").write_text("Y = 2\n")
     (checkout / "run.sh").unlink()
-    with pytest.raises(SourceError, match=r"not committed, in run\.sh, new\.py"):
+    with pytest.raises(SourceArchiveError, match=r"not committed, in run\.sh, new\.py"):
         build_source_archive(checkout, tmp_path, committed=True)
     changed = build_source_archive(checkout, tmp_path, committed=False)
     assert changed != before
     assert list_names(changed) == [MANIFEST, ".gitignore", "new.py", "stacks/a b/däta.py"]
 
 
+def test_the_key_that_pulumi_adds_to_a_stack_s_file_is_no_change(checkout: Path, tmp_path: Path) -> None:
+    file = checkout / "stacks" / "Pulumi.shop-dev.yaml"
+    file.write_text("config:\n  aws:region: eu-west-1\n")
+    run_git(checkout, "add", "--all")
+    run_git(checkout, "commit", "--quiet", "--message", "stack")
+    before = build_source_archive(checkout, tmp_path, committed=True)
+    file.write_text(f"{file.read_text()}encryptionsalt: v1:abc\n")
+    assert build_source_archive(checkout, tmp_path, committed=True) == before
+    file.write_text(file.read_text().replace("eu-west-1", "eu-west-2"))
+    with pytest.raises(SourceArchiveError, match=r"in stacks/Pulumi\.shop-dev\.yaml"):
+        build_source_archive(checkout, tmp_path, committed=True)
+
+
+def test_a_project_in_a_folder_of_a_checkout_is_archived_by_itself(checkout: Path, tmp_path: Path) -> None:
+    alone = build_source_archive(checkout, tmp_path / "alone", committed=True)
+    whole = tmp_path / "whole"
+    shutil.copytree(checkout, whole / "ml", ignore=shutil.ignore_patterns(".git"))
+    (whole / "other.py").write_text("")
+    run_git(whole, "init", "--quiet")
+    run_git(whole, "add", "--all")
+    run_git(whole, "commit", "--quiet", "--message", "start")
+    inside = build_source_archive(whole / "ml", tmp_path / "inside", committed=True)
+    assert inside.read_bytes() == alone.read_bytes()
+
+
+def test_files_of_jobs_that_git_ignores_are_refused(checkout: Path, tmp_path: Path) -> None:
+    (checkout / ".gitignore").write_text("*.log\n*.csv\n")
+    (checkout / "stacks" / "a b" / "known.csv").write_text("a\n")
+    with pytest.raises(SourceArchiveError, match=r"that git ignores and jobs get: stacks/a b/known\.csv"):
+        build_source_archive(checkout, tmp_path, committed=False)
+
+
 def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no git checkout"):
+    with pytest.raises(SourceArchiveError, match="is no git checkout"):
         build_source_archive(tmp_path, tmp_path / "made", committed=False)

@@ -21,7 +21,7 @@ from millrace.metrics import Problem
 from training.columns import Array, Columns, find_kind, is_missing
 from training.functions import Functions
 from training.io import read_json, write_json
-from training.modeling.fingerprint import compute_fingerprints
+from training.modeling.fingerprint import compute_fingerprints, measure_scales
 from training.registry import DOCUMENT
 
 MODEL, BASELINE, HOLDOUT = "model.joblib", "baseline.json", "holdout.parquet"
@@ -128,12 +128,12 @@ class Model:
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
 
     def fingerprint(self, features: Columns) -> Array:
-        """Return the fingerprint of each feature vector, as the estimator gets it: float64, one per row.
+        """Return the fingerprint of each feature vector: float64, one per row.
 
         Args:
             features: The features of n rows, as :meth:`compute_features` returns them.
         """
-        return compute_fingerprints(self._encode(features), self.document["features"])
+        return compute_fingerprints(features, self.document.get("scales", {}))
 
     def _encode(self, features: Columns) -> Array:
         return encode_features(features, self.document["features"], self._codes)
@@ -185,7 +185,7 @@ def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns
         y: The outcome of each row.
 
     Returns:
-        The fitted model; its document holds `inputs`, `features` and `categories` only.
+        The fitted model; its document holds `inputs`, `features`, `categories` and `scales` only.
 
     Raises:
         DataError: When there are no features, or no estimator can learn from features and outcomes.
@@ -200,6 +200,7 @@ def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns
         # Sorted, as in the document that is read back: the matrix has its columns in this order.
         "features": {name: find_kind(features[name]) for name in sorted(features)},
         "categories": collect_categories(features),
+        "scales": measure_scales(features),
     }
     estimator = functions.model(parameters)
     unset = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}

@@ -21,8 +21,9 @@ from training.monitoring.skew import Pairs
 from training.monitoring.window import Window
 from training.registry import Package
 
-#: The largest difference at which a served score counts as the current model's.
-SAME_SCORE = 1e-6
+#: The largest difference at which a served score counts as the current model's, and its share of a large score: an
+#: estimator that computes in float32 rounds otherwise for one row than for many.
+SAME_SCORE, SAME_SHARE = 1e-6, 1e-5
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def score_rows(window: Window, pairs: Pairs | None, package: Package, scratch: P
         {name: values[:count] for name, values in scored.features.items()},
         scored.fingerprints[:count],
     )
-    same = np.abs(mine.scores - complete[SCORE]) <= SAME_SCORE
+    same = np.isclose(mine.scores, complete[SCORE], rtol=SAME_SHARE, atol=SAME_SCORE)
     if window.serving:
         _check_answers(window, mine, same)
     theirs = {name: values[count:] for name, values in scored.features.items()} if joined else {}
@@ -80,12 +81,14 @@ def _check_answers(window: Window, scored: Scored, same: Array) -> None:
     """Judge the rows of which it is known that the serving version answered them."""
     mine = window.versions[window.complete] == window.serving
     with np.errstate(invalid="ignore"):
+        moved = np.abs(scored.fingerprints - window.fingerprints[window.complete])
         # A fingerprint that is not known differs from none.
-        other = mine & (np.abs(scored.fingerprints - window.fingerprints[window.complete]) > TOLERANCE)
-    count = int(mine.sum())
+        other = mine & (moved > TOLERANCE)
+    wrong, count = mine & ~same & ~other, int(mine.sum())
     for subject, rows, text in (
         ("features", other, "were scored from other features than the model's own code makes of the same request"),
-        ("score", mine & ~same & ~other, "have another score than the model gives to the same features"),
+        ("score", wrong & ~np.isnan(moved), "have another score than the model gives to the same features"),
+        ("answer", wrong & np.isnan(moved), "have another score than the model gives to the same request"),
     ):
         if found := int(rows.sum()):
             bound = window.case.monitoring.skew_alarm

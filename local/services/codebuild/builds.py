@@ -162,6 +162,8 @@ def retry_build(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "projectName": build["projectName"],
         "environmentVariablesOverride": build["environment"]["environmentVariables"],
         **{given: build["source"][member] for given, member in _OF_SOURCE.items() if member in build["source"]},
+        **{given: build["environment"][member] for given, member in _OF_ENVIRONMENT.items()},
+        **{given: build[member] for given, member in _OF_BUILD.items()},
         **({"sourceVersion": build["sourceVersion"]} if "sourceVersion" in build else {}),
         **({"idempotencyToken": params["idempotencyToken"]} if "idempotencyToken" in params else {}),
     }

@@ -53,6 +53,7 @@ class Buildspec:
         variables: Environment variables.
         parameters: Environment variable → name of the SSM parameter that holds its value.
         exported: The variables that the build's description shows.
+        runtimes: The languages of which it chooses a version.
     """
 
     phases: Mapping[str, Phase]
@@ -60,6 +61,7 @@ class Buildspec:
     variables: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     exported: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
 
 
 def parse_buildspec(text: str) -> Buildspec:
@@ -96,6 +98,9 @@ def parse_buildspec(text: str) -> Buildspec:
         _read_variables(env.get("variables"), "variables"),
         _read_variables(env.get("parameter-store"), "parameter-store"),
         _read_texts(env.get("exported-variables"), "env: exported-variables"),
+        tuple(
+            _read_mapping(_read_mapping(given.get("install"), "install").get("runtime-versions"), "runtime-versions")
+        ),
     )
 
 

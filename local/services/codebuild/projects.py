@@ -11,7 +11,7 @@ from local.core.context import Call, Handler
 from local.core.errors import AwsError
 from local.core.identity import ACCOUNT
 from local.core.store import Document, remove_private_members
-from local.services.codebuild.documents import BUILD, PROJECT
+from local.services.codebuild.documents import PROJECT
 from local.services.codebuild.members import check_project, make_input_error
 from local.services.eventbridge import access
 
@@ -59,20 +59,15 @@ def update_project(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             del document["concurrentBuildLimit"]
         document["lastModified"] = time.time()
 
-    require_project(call, params["name"])
-    document = call.store.update(PROJECT, call.region, params["name"], changed)
+    name = require_project(call, params["name"])["name"]
+    document = call.store.update(PROJECT, call.region, name, changed)
     assert document is not None
     return {"project": _show(document)}
 
 
 def delete_project(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Delete a project with its builds; it is no error if it does not exist."""
-    name = _strip_arn(params["name"])
-    with call.store.transaction():
-        call.store.delete(PROJECT, call.region, name)
-        for build in call.store.list(BUILD, call.region):
-            if build["projectName"] == name and build["buildComplete"]:
-                call.store.delete(BUILD, call.region, build["id"])
+    """Delete a project; its builds stay. It is no error if it does not exist."""
+    call.store.delete(PROJECT, call.region, _strip_arn(params["name"]))
     return {}
 
 

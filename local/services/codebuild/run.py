@@ -81,8 +81,8 @@ class BuildRun:
         try:
             status, context = self._attempt()
         except (BuildError, BuildspecError, ContainerError) as error:
-            code = error.code if isinstance(error, BuildError) else "YAML_FILE_ERROR"
-            status, context = FAILED, (code, str(error))
+            code = error.code if isinstance(error, BuildError) else "CLIENT_ERROR"
+            status, context = FAILED, ("YAML_FILE_ERROR" if isinstance(error, BuildspecError) else code, str(error))
         except Exception:
             log.exception("build %s", self.name)
             message = f"a bug in the local cloud: see daemon.log for build {self.name}"
@@ -108,6 +108,8 @@ class BuildRun:
         self._enter("DOWNLOAD_SOURCE")
         self._fetch_source(source)
         spec = parse_buildspec(self._find_buildspec(source))
+        if spec.runtimes and not str(self.document["environment"]["image"]).startswith(CURATED):
+            raise BuildspecError("runtime-versions: runtime version selection is not supported for custom images")
         variables = {**spec.variables, **self._resolve_variables(spec)}
         plan = {
             "shell": spec.shell,
@@ -220,6 +222,8 @@ class BuildRun:
     def _find_buildspec(self, source: Path) -> str:
         """Return the text of the buildspec: inline, or a file of the source, `buildspec.yml` by default."""
         given = str(self.document["source"].get("buildspec") or "buildspec.yml")
+        if given.startswith("arn:"):
+            raise BuildspecError(f"a buildspec in S3, {given}, is not available in the local cloud")
         if "\n" in given or ":" in given or given.lstrip().startswith("{"):
             return given
         file = (source / given).resolve()

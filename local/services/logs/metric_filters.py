@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.identity import ACCOUNT
-from local.services.logs.patterns import Matcher, PatternError, is_field, parse_filter_pattern, resolve_field
+from local.services.logs.patterns import Matcher, FilterPatternError, is_field, parse_filter_pattern, resolve_field
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -148,7 +148,7 @@ def _checking(put: Callable[..., Any]) -> Callable[..., Any]:
             raise ResourceNotFoundException()
         try:
             parse_filter_pattern(pattern)
-        except PatternError as error:
+        except FilterPatternError as error:
             raise _make_error(f"Invalid metric filter pattern: {error}") from error
         for each in transformations:
             _check_transformation(each)
@@ -210,7 +210,7 @@ def _test_metric_filter(self: Any) -> str:
     pattern, messages = self._get_param("filterPattern"), self._get_param("logEventMessages")
     try:
         matches = parse_filter_pattern(pattern)
-    except PatternError as error:
+    except FilterPatternError as error:
         raise _make_error(f"Invalid metric filter pattern: {error}") from error
     found = [
         {"eventNumber": number, "eventMessage": message, "extractedValues": {}}

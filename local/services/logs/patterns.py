@@ -32,7 +32,7 @@ _ORDERED: Final[Mapping[str, Callable[[float, float], bool]]] = {
 _ABSENT: Final = object()
 
 
-class PatternError(LocalError):
+class FilterPatternError(LocalError):
     """A filter pattern that is not valid, or not available here."""
 
 
@@ -43,17 +43,19 @@ def parse_filter_pattern(pattern: str) -> Matcher:
         pattern: The pattern; an empty one matches every event.
 
     Raises:
-        PatternError: It is not valid, or not available here.
+        FilterPatternError: It is not valid, or not available here.
     """
     text = pattern.strip()
     if text.startswith("["):
-        raise PatternError(f"the pattern {pattern!r} of space-delimited fields is not available in the local cloud")
+        raise FilterPatternError(
+            f"the pattern {pattern!r} of space-delimited fields is not available in the local cloud"
+        )
     if "%" in text:
-        raise PatternError(f"the regular expression in {pattern!r} is not available in the local cloud")
+        raise FilterPatternError(f"the regular expression in {pattern!r} is not available in the local cloud")
     if not text.startswith("{"):
         return _parse_terms(text)
     if not text.endswith("}"):
-        raise PatternError(f"the pattern {pattern!r} has no closing brace")
+        raise FilterPatternError(f"the pattern {pattern!r} has no closing brace")
     condition = _Parser(text[1:-1], pattern).parse()
 
     def matches(event: str) -> bool:
@@ -134,7 +136,9 @@ class _Parser:
         while text[place:].strip():
             match = _TOKEN.match(text, place)
             if match is None or match.lastgroup is None:
-                raise PatternError(f"the pattern {self._pattern!r} cannot be read at {text[place:].strip()[:20]!r}")
+                raise FilterPatternError(
+                    f"the pattern {self._pattern!r} cannot be read at {text[place:].strip()[:20]!r}"
+                )
             yield match.lastgroup, match[match.lastgroup]
             place = match.end()
 
@@ -210,9 +214,9 @@ class _Parser:
             return self._tokens[self._place - 1][1]
         return None
 
-    def _make_error(self) -> PatternError:
+    def _make_error(self) -> FilterPatternError:
         at = self._tokens[self._place][1] if self._place < len(self._tokens) else "its end"
-        return PatternError(f"the pattern {self._pattern!r} is not valid at {at!r}")
+        return FilterPatternError(f"the pattern {self._pattern!r} is not valid at {at!r}")
 
 
 def _read_number(text: str) -> float | None:
