@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.identity import ACCOUNT
-from local.services.logs.patterns import Matcher, FilterPatternError, is_field, parse_filter_pattern, resolve_field
+from local.services.logs.patterns import FilterPatternError, Matcher, is_field, parse_filter_pattern, resolve_field
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
