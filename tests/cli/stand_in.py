@@ -68,7 +68,7 @@ class Account(Stand):
     def approvals(self) -> list[str]:
         """Return the approval status of each version, oldest first."""
         listed = self.client("sagemaker").list_model_packages(
-            ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending"
+            ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending", MaxResults=100
         )
         return [each["ModelApprovalStatus"] for each in listed["ModelPackageSummaryList"]]
 
