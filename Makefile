@@ -86,9 +86,10 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --no-deps --editable .; \
 	cp requirements.lock .venv/.lock; touch $@
 
-# How often decisions are wrong, on made data of which the truth is known; some minutes.
+# How often decisions are wrong, on made data of which the truth is known; about two hours.
 rates: setup
 	$(BIN)/python -m benchmarks.decisions
+	$(BIN)/python -m benchmarks.drift
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.inferred
 

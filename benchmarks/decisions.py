@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks import drift, simulated
+from benchmarks import simulated
 from benchmarks.simulated import Array
 from millrace import UseCase
 from millrace.documents import Verdict
@@ -56,7 +56,6 @@ def main() -> None:
         shares = _simulate(begin, looks, champions)
         table.add_row(kind, f"{rows:,}", days, *(f"{share:.1%}" for share in shares), bound)
     Console(width=150).print(table)
-    Console(width=120).print(drift.tabulate())
 
 
 def _simulate(begin: Begin, looks: int, champions: int) -> tuple[float, float, float, float]:

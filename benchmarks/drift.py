@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from rich.table import Table
 
+from benchmarks.parallel import count_on_all_cores, say
 from benchmarks.simulated import Array
 from training.drift import compute_baseline
 from training.significance import measure_shifts
@@ -65,18 +65,29 @@ def draw_window(rng: np.random.Generator, columns: int, trained: int, rows: int)
     return any(shift.ratio > 1 for shift in found), any(shift.value > shift.warning for shift in found)
 
 
-def tabulate(windows: int = WINDOWS) -> Table:
-    """Simulate and return the table.
+def count_case(case: tuple[int, int, int], seeds: range) -> tuple[int, int]:
+    """Return how many windows of a case alarm, and how many warn.
+
+    Args:
+        case: Columns, rows of training and rows of the window.
+        seeds: The seed of each window.
+    """
+    found = [draw_window(np.random.default_rng((*case, seed)), *case) for seed in seeds]
+    return sum(alarms for alarms, _ in found), sum(warns for _, warns in found)
+
+
+def print_rates(windows: int = WINDOWS) -> None:
+    """Simulate, on all cores, and print a line for each case.
 
     Args:
         windows: How many windows each case has.
     """
-    table = Table("columns", "rows of training", "rows of the window", "alarm", "warn", title="windows without drift")
-    for columns, trained, rows in CASES:
-        rng = np.random.default_rng(columns + trained + rows)
-        # Large cases take long, and have less chance to be wrong.
-        count = max(windows * 5 * 2000 // max(columns * (trained + rows), 10_000), 100)
-        found = [draw_window(rng, columns, trained, rows) for _ in range(count)]
-        shares = [f"{sum(each) / count:.2%}" for each in zip(*found, strict=True)]
-        table.add_row(str(columns), f"{trained:,}", f"{rows:,}", *shares)
-    return table
+    for case in CASES:
+        alarms, warns = count_on_all_cores(count_case, case, windows)
+        columns, trained, rows = case
+        what = f"{columns} columns, {trained:,} rows of training, {rows:,} of the window"
+        say(f"{what}: {alarms / windows:.2%} of {windows} alarm, {warns / windows:.2%} warn")
+
+
+if __name__ == "__main__":
+    print_rates()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
+from benchmarks.parallel import count_on_all_cores, say
 from benchmarks.simulated import Array
 from training.calibration import Spread, measure_calibration, measure_spread
 
@@ -60,24 +59,34 @@ def is_alarm(rng: np.random.Generator, rows: int, base: float, size: float, *, b
     )
 
 
-def print_rates() -> None:
-    """Print how often a perfect model alarms, and how often a biased one is seen."""
-    for rows, windows in ((200, 2000), (500, 2000), (2000, 500), (20_000, 500)):
+def count_case(case: tuple[int, float, float, float], seeds: range) -> tuple[int, int]:
+    """Return how many windows of a case alarm: of calibration, and of quality.
+
+    Args:
+        case: Outcomes, base rate, how much days differ, and bias.
+        seeds: The seed of each window.
+    """
+    rows, base, size, bias = case
+    found = [is_alarm(np.random.default_rng((rows, seed)), rows, base, size, bias=bias) for seed in seeds]
+    return sum(calibration for calibration, _ in found), sum(quality for _, quality in found)
+
+
+def print_rates(windows: int = 2000) -> None:
+    """Print how often a perfect model alarms, and how often a biased one is seen.
+
+    Args:
+        windows: How many windows each case has.
+    """
+    for rows in (200, 500, 2000, 20_000):
         for base in (0.02, 0.26, 0.5):
             for size in (0.0, 0.3):
-                found = [is_alarm(np.random.default_rng((rows, seed)), rows, base, size) for seed in range(windows)]
-                calibration, quality = (np.mean(each) for each in zip(*found, strict=True))
+                calibration, quality = count_on_all_cores(count_case, (rows, base, size, 0.0), windows)
                 days = "days differ" if size else "independent"
-                text = f"calibration {calibration:.2%}, quality {quality:.2%} of {windows}"
-                _say(f"a perfect model, {rows} outcomes, base rate {base:g}, {days}: {text}")
+                text = f"calibration {calibration / windows:.2%}, quality {quality / windows:.2%} of {windows}"
+                say(f"a perfect model, {rows} outcomes, base rate {base:g}, {days}: {text}")
     for base in (0.1, 0.26, 0.5):
-        seen = [is_alarm(np.random.default_rng((9, seed)), 500, base, 0.0, bias=0.08)[0] for seed in range(1000)]
-        _say(f"a bias of .08, 500 outcomes, base rate {base:g}: seen in {np.mean(seen):.1%} of 1000")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        seen, _ = count_on_all_cores(count_case, (500, base, 0.0, 0.08), windows)
+        say(f"a bias of .08, 500 outcomes, base rate {base:g}: seen in {seen / windows:.1%} of {windows}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def hold_lock(target: Locked, note: Callable[[str], None], deadline: float) -> I
             except BlockingIOError as error:
                 note("waiting for another `millrace up`, which updates the stack")
                 if time.monotonic() > deadline:
-                    raise CliError(
+                    raise LockedError(
                         f"stack {target.stack}",
                         "is being updated by another `millrace up`",
                         fix="run it again afterwards",
