@@ -123,7 +123,7 @@ class Access(pulumi.ComponentResource):
             triggers.append(args.arn("events", f"rule/{args.deploys.project}"))
             self.deploy_role_arn = self._role(
                 name, "deploy", args, "codebuild.amazonaws.com", project, _deploy_statements(args), passes=endpoint
-            )  # fmt: skip
+            )
         trigger = self._role(
             name, "trigger", args, ["events.amazonaws.com", "scheduler.amazonaws.com"], triggers, lambda *_: start
         )
@@ -205,14 +205,11 @@ def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[
     return [*listing, _allow(objects, [_objects(args, bucket_arn)]), _allow(keys, [key_arn])]
 
 
-def _protect_code(args: AccessArgs, bucket_arn: str) -> Statement:
-    """Return the statement by which what runs a model cannot replace the code that others run."""
-    folder = f"{bucket_arn}/{args.prefix}/" if args.prefix else f"{bucket_arn}/"
-    return {
-        "Effect": "Deny",
-        "Action": ["s3:PutObject"],
-        "Resource": [f"{folder}{each}/*" for each in args.code_folders],
-    }
+def _protect_code(args: AccessArgs, bucket_arn: str) -> list[Statement]:
+    """Return the statements by which what runs a model cannot replace the code that others run."""
+    root = _objects(args, bucket_arn).removesuffix("*")
+    folders = [f"{root}{each}/*" for each in args.code_folders]
+    return [{"Effect": "Deny", "Action": ["s3:PutObject"], "Resource": folders}] if folders else []
 
 
 def _parameter(args: AccessArgs, name: str) -> str:
@@ -270,7 +267,7 @@ def _job_statements(args: AccessArgs) -> Any:
         )
         return [
             *_lake(args, bucket_arn, key_arn, write=True),
-            *([_protect_code(args, bucket_arn)] if args.code_folders else []),
+            *_protect_code(args, bucket_arn),
             _volumes(key_arn),
             *(_offline_store(args, bucket_arn) if args.feature_groups else []),
             _logs(args, ["TrainingJobs", "ProcessingJobs"]),
@@ -308,7 +305,7 @@ def _endpoint_statements(args: AccessArgs) -> Any:
     def statements(bucket_arn: str, key_arn: str) -> list[Statement]:
         return [
             *_lake(args, bucket_arn, key_arn, write=True),
-            *([_protect_code(args, bucket_arn)] if args.code_folders else []),
+            *_protect_code(args, bucket_arn),
             _logs(args, ["Endpoints"]),
             *_images(args),
             *_feature_groups(args, ["sagemaker:GetRecord", "sagemaker:BatchGetRecord"]),

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
 from tests.local.conftest import CloudDaemon
 from tests.local.provider_engine import Engine, Values
-from tests.local.test_provider_sagemaker import create_and_verify, delete_and_verify, get_diff_kinds
+from tests.local.test_provider_sagemaker import create_and_verify, delete_and_verify, engine, get_diff_kinds
 from tests.local.watched import make_role
 
+__all__ = ["engine"]
+
 PROJECT = "aws:codebuild/project:Project"
-
-
-@pytest.fixture(scope="module")
-def engine(cloud_daemon: CloudDaemon) -> Iterator[Engine]:
-    socket = cloud_daemon.running.provider_socket
-    assert socket is not None
-    engine = Engine(Path(socket), config={"defaultTags": {"tags": {"owner": "tests"}}})
-    yield engine
-    engine.close()
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from local.services.codebuild import agent, documents
 from local.services.codebuild.buildspec import PHASES, Buildspec, BuildspecError, parse_buildspec
 from local.services.codebuild.documents import BUILD, FAILED, FAULT, STOPPED, SUCCEEDED, TIMED_OUT
 from local.services.containers.container import Container, ContainerError
+from local.services.containers.folders import prune_folders
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -365,13 +366,4 @@ class Builds:
         """Remove the folders of builds that no longer run, except the newest ones."""
         with self._lock:
             running = {run.folder for run in self._runs.values()}
-        ages: list[tuple[float, Path]] = []
-        for path in (self._cloud.state / "builds").glob("*/*"):
-            try:
-                if path not in running:
-                    ages.append((path.stat().st_mtime, path))
-            except FileNotFoundError:
-                # It was removed at the end of another build.
-                continue
-        for _, path in sorted(ages, reverse=True)[_KEPT:]:
-            shutil.rmtree(path, ignore_errors=True)
+        prune_folders((self._cloud.state / "builds").glob("*/*"), running, _KEPT)

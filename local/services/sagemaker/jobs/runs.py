@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 from local.core.store import Document
 from local.errors import LocalError
 from local.services.containers.container import Container, ContainerError
+from local.services.containers.folders import prune_folders
 from local.services.sagemaker.jobs.documents import Outcome, update_job, write_outcome
 from local.services.sagemaker.jobs.transfer import TransferError
 
@@ -343,13 +344,4 @@ class Jobs:
         """Remove the folders of jobs that no longer run, except the newest ones."""
         with self._lock:
             running = {run.folder for run in self._runs.values()}
-        folders = [path for path in (self.cloud.state / "jobs").glob("*/*/*") if path not in running]
-        ages: list[tuple[float, Path]] = []
-        for path in folders:
-            try:
-                ages.append((path.stat().st_mtime, path))
-            except FileNotFoundError:
-                # It was removed at the end of another job.
-                continue
-        for _, path in sorted(ages, reverse=True)[KEPT:]:
-            shutil.rmtree(path, ignore_errors=True)
+        prune_folders((self.cloud.state / "jobs").glob("*/*/*"), running, KEPT)
