@@ -91,6 +91,15 @@ def find_changes_besides_model(document: Mapping[str, Any]) -> Iterator[str]:
         yield each["name"]
 
 
+def format_names(found: Sequence[str]) -> str:
+    """Return the names of changes for a sentence; of many, the first ones.
+
+    Args:
+        found: The logical names of the changed resources.
+    """
+    return ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+
+
 def print_changes(target: Target, found: Sequence[str]) -> None:
     """Print a note on the other changes, if there are any.
 
@@ -100,7 +109,7 @@ def print_changes(target: Target, found: Sequence[str]) -> None:
     """
     if not found:
         return
-    named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+    named = format_names(found)
     say(f"  note: this checkout differs from what is deployed; deploying it makes {_count_changes(found)}: {named}")
     say(
         f"        millrace diff {deployable.render_arguments(target)} shows them; check out what is deployed to "

@@ -30,8 +30,6 @@ from queries.packages import APPROVED, REJECTED
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 #: The most models that one run deploys; more approvals in a row are not the work of people.
 _ROUNDS = 10
-#: The most names in a message.
-_NAMED = 6
 #: Pulumi's message when an update would do what its plan has not.
 _EXCEEDS = "violates plan"
 
@@ -40,8 +38,7 @@ class OtherChangesError(CliError):
     """A deployment of the model alone would change more than the model."""
 
     def __init__(self, target: Target, found: Sequence[str]) -> None:
-        named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
-        name = render_arguments(target)
+        named, name = expected_changes.format_names(found), render_arguments(target)
         super().__init__(
             f"stack {target.stack}",
             f"would change by more than the model: {named}; nothing was changed",
